@@ -1,0 +1,1 @@
+//! The admin endpoint on the control thread (tier T5).

@@ -1,0 +1,1 @@
+//! Requests to answers: dispatch, handlers, errors (tier T4).

@@ -1,0 +1,1 @@
+//! A small Kafka client for cli, load and tests (tier T5).

@@ -1,0 +1,1 @@
+//! The metadata quorum and its publisher (tier T4).

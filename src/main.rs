@@ -1,0 +1,3 @@
+//! The `yeoul` binary: see `yeoul help`.
+
+fn main() {}

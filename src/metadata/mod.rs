@@ -1,0 +1,1 @@
+//! Cluster metadata: commands become records, records become images (tier T2).

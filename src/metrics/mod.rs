@@ -1,0 +1,1 @@
+//! Plain per-shard counters and histograms, merged on read; exposition (tier T1).

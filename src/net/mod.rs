@@ -1,0 +1,1 @@
+//! Listeners, connections, frames, responses (tier T3).

@@ -1,0 +1,1 @@
+//! One replica's rules: append, watermarks, epochs, producers (tier T2).

@@ -1,0 +1,1 @@
+//! Record batches v2: header, validation, records, compression (tier T1).

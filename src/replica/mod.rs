@@ -1,0 +1,1 @@
+//! Replicas of this shard: cores and logs introduced to each other (tier T4).

@@ -1,0 +1,1 @@
+//! Executors, mesh, placement, timers, the bridge to the control thread (tier T3).
