@@ -38,7 +38,10 @@ impl fmt::Display for TopicNameError {
             Self::Empty => write!(f, "the empty string is not allowed"),
             Self::Dots => write!(f, "'.' or '..' is not allowed"),
             Self::TooLong { bytes } => {
-                write!(f, "the length of {bytes} is longer than the maximum of {TOPIC_NAME_BYTES_MAX}")
+                write!(
+                    f,
+                    "the length of {bytes} is longer than the maximum of {TOPIC_NAME_BYTES_MAX}"
+                )
             }
             Self::BadCharacter { character } => write!(
                 f,
