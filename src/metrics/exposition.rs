@@ -1,0 +1,456 @@
+//! Counters as OpenMetrics text.
+//!
+//! In:   clones of the shards' metrics and facts of the process.
+//! Out:  text for `/public_metrics` (shards added up) or `/metrics` (one series a shard).
+//! Home: pure; runs on the control thread.
+//!
+//! Names are `yeoul_<area>_<what>_<unit>[_total]` in base units, and follow those of Redpanda's
+//! public metrics behind the prefix, so that its dashboards convert by search and replace.
+//! Source: OpenMetrics 1.0.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::distribution::Distribution;
+use super::shard::{ShardMetrics, merged};
+
+/// Content type of the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of latency buckets, in microseconds.
+const LATENCY_BOUNDS_US: &[u64] = &[
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 5_000_000, 30_000_000,
+];
+/// Upper bounds of count buckets.
+const COUNT_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024];
+/// Upper bounds of size buckets, in bytes.
+const SIZE_BOUNDS: &[u64] =
+    &[4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 50_331_648];
+
+/// What the process knows beside its shards.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProcessFacts {
+    /// Version of the program.
+    pub version: &'static str,
+    /// Seconds since start.
+    pub uptime_seconds: f64,
+    /// Topics of the cluster.
+    pub topics: u64,
+    /// Bytes of the file system that holds the data directory.
+    pub disk_total_bytes: u64,
+    /// Bytes of it that are free.
+    pub disk_free_bytes: u64,
+    /// Log lines dropped because the writer could not keep up.
+    pub log_lines_dropped: u64,
+}
+
+/// Whether series carry the shard they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Shards added up.
+    Whole,
+    /// One series a shard, with a label `shard`.
+    ByShard,
+}
+
+/// Prints everything. `api_name` gives the label `request` of an API key.
+pub fn text(
+    shards: &[ShardMetrics],
+    process: &ProcessFacts,
+    detail: Detail,
+    api_name: fn(i16) -> &'static str,
+) -> String {
+    let sources = match detail {
+        Detail::Whole => vec![Source { shard: None, metrics: merged(shards) }],
+        Detail::ByShard => shards
+            .iter()
+            .map(|metrics| Source { shard: Some(metrics.shard), metrics: metrics.clone() })
+            .collect(),
+    };
+    let mut registry = Registry::with_prefix("yeoul");
+    registry.register_collector(Box::new(Scrape { sources, process: process.clone(), api_name }));
+    let mut text = String::new();
+    encode(&mut text, &registry).expect("a String takes any text");
+    // An empty set of labels is legal, and reads better absent; no label's value holds `{}`.
+    text.replace("{} ", " ")
+}
+
+#[derive(Debug)]
+struct Source {
+    shard: Option<u16>,
+    metrics: ShardMetrics,
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+impl Source {
+    fn labels(&self) -> Labels {
+        self.shard.map(|shard| ("shard", shard.to_string())).into_iter().collect()
+    }
+}
+
+struct Scrape {
+    sources: Vec<Source>,
+    process: ProcessFacts,
+    api_name: fn(i16) -> &'static str,
+}
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scrape").field("sources", &self.sources.len()).finish_non_exhaustive()
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut families = Families { encoder, scrape: self };
+        families.requests()?;
+        families.connections()?;
+        families.records()?;
+        families.commits()?;
+        families.reactors()?;
+        families.holdings()?;
+        families.process()
+    }
+}
+
+/// Name, help and unit of a family.
+type Family = (&'static str, &'static str, Option<Unit>);
+
+struct Families<'a, 'e> {
+    encoder: DescriptorEncoder<'e>,
+    scrape: &'a Scrape,
+}
+
+impl Families<'_, '_> {
+    fn requests(&mut self) -> fmt::Result {
+        let seconds = Some(Unit::Seconds);
+        let bytes = Some(Unit::Bytes);
+        let family = ("kafka_request_latency", "Time from request read to answered", seconds);
+        let scrape = self.scrape;
+        let mut metric = self.describe(&family, MetricType::Histogram)?;
+        for (labels, api) in scrape.apis() {
+            put_histogram(&mut metric, &labels, &api.latency_us, &LATENCY)?;
+        }
+        let family = ("kafka_request_errors", "Requests answered with an error code", None);
+        self.api_counter(&family, |api| api.errors)?;
+        let family = ("kafka_request", "Bytes of requests", bytes.clone());
+        self.api_counter(&family, |api| api.request_bytes)?;
+        let family = ("kafka_response", "Bytes of responses", bytes);
+        self.api_counter(&family, |api| api.response_bytes)
+    }
+
+    fn connections(&mut self) -> fmt::Result {
+        self.gauge(&("rpc_active_connections", "Open connections", None), |m| m.connections.open)?;
+        let family = ("rpc_connections_accepted", "Connections accepted", None);
+        self.counter(&family, |m| m.connections.accepted)?;
+        let family = ("rpc_connections_refused", "Connections closed because of a limit", None);
+        self.counter(&family, |m| m.connections.refused)?;
+        let family = ("rpc_connections_idle_closed", "Connections closed because idle", None);
+        self.counter(&family, |m| m.connections.idle_closed)?;
+        let family =
+            ("rpc_connections_malformed_closed", "Connections closed for malformed bytes", None);
+        self.counter(&family, |m| m.connections.malformed_closed)?;
+        let family = ("rpc_queued_request", "Bytes of requests read or waiting", Some(Unit::Bytes));
+        self.gauge(&family, |m| m.connections.queued_request_bytes)
+    }
+
+    fn records(&mut self) -> fmt::Result {
+        self.counter(&("kafka_records_produced", "Records appended", None), |m| m.produce.records)?;
+        let family = ("kafka_batches_produced", "Record batches appended", None);
+        self.counter(&family, |m| m.produce.batches)?;
+        let family = ("kafka_produced", "Bytes of records appended", Some(Unit::Bytes));
+        self.counter(&family, |m| m.produce.bytes)?;
+        let family = ("kafka_batches_refused", "Record batches refused", None);
+        self.counter(&family, |m| m.produce.refused_batches)?;
+        let family = ("kafka_batches_duplicate", "Batches that had been appended before", None);
+        self.counter(&family, |m| m.produce.duplicate_batches)?;
+        let family =
+            ("kafka_fetched", "Bytes of records sent, by the path they took", Some(Unit::Bytes));
+        let scrape = self.scrape;
+        let mut metric = self.describe(&family, MetricType::Counter)?;
+        for source in &scrape.sources {
+            let fetch = &source.metrics.fetch;
+            let paths = [
+                ("memory", fetch.tail_bytes),
+                ("read", fetch.read_bytes),
+                ("sendfile", fetch.sendfile_bytes),
+            ];
+            for (path, bytes) in paths {
+                let mut labels = source.labels();
+                labels.push(("path", path.to_owned()));
+                put_counter(&mut metric, &labels, bytes)?;
+            }
+        }
+        let family = ("kafka_fetch_waited", "Fetches that waited for records", None);
+        self.counter(&family, |m| m.fetch.waited)?;
+        self.gauge(&("kafka_fetch_waiting", "Fetches waiting now", None), |m| m.fetch.waiting)?;
+        self.gauge(&("kafka_fetch_sessions", "Fetch sessions held", None), |m| m.fetch.sessions)
+    }
+
+    fn commits(&mut self) -> fmt::Result {
+        let seconds = Some(Unit::Seconds);
+        let family = ("storage_write_latency", "Time of one write of log bytes", seconds.clone());
+        self.histogram(&family, &LATENCY, |m| &m.commit.write_us)?;
+        let family = ("storage_sync_latency", "Time of one sync of a log", seconds);
+        self.histogram(&family, &LATENCY, |m| &m.commit.sync_us)?;
+        let family = ("storage_sync_batches", "Record batches made durable by one sync", None);
+        self.histogram(&family, &COUNT, |m| &m.commit.batches_a_sync)?;
+        let family = ("storage_sync", "Bytes made durable by one sync", Some(Unit::Bytes));
+        self.histogram(&family, &SIZE, |m| &m.commit.bytes_a_sync)?;
+        let family = ("storage_failures", "Writes and syncs that failed", None);
+        self.counter(&family, |m| m.commit.failures)
+    }
+
+    fn reactors(&mut self) -> fmt::Result {
+        let seconds = Some(Unit::Seconds);
+        let family = ("cpu_busy", "Time shards spent in tasks", seconds.clone());
+        self.seconds_counter(&family, |m| m.reactor.busy_us)?;
+        let family = ("cpu_spin", "Time shards spent looking for work", seconds.clone());
+        self.seconds_counter(&family, |m| m.reactor.spin_us)?;
+        let family = ("cpu_parked", "Time shards slept", seconds.clone());
+        self.seconds_counter(&family, |m| m.reactor.parked_us)?;
+        let family = ("reactor_stalls", "Polls longer than the stall limit", None);
+        self.counter(&family, |m| m.reactor.stalls)?;
+        let family = ("reactor_hop_latency", "Time of a message between shards", seconds.clone());
+        self.histogram(&family, &LATENCY, |m| &m.reactor.hop_us)?;
+        let family = ("reactor_ring_full", "Messages between shards that had to wait", None);
+        self.counter(&family, |m| m.reactor.ring_full)?;
+        let family = ("reactor_longest_poll", "Longest poll so far", seconds);
+        let scrape = self.scrape;
+        let mut metric = self.describe(&family, MetricType::Gauge)?;
+        for source in &scrape.sources {
+            let value = seconds_of(source.metrics.reactor.longest_poll_us);
+            metric.encode_family(&source.labels())?.encode_gauge(&value)?;
+        }
+        Ok(())
+    }
+
+    fn holdings(&mut self) -> fmt::Result {
+        self.gauge(&("kafka_replicas", "Partition replicas", None), |m| m.holding.partitions)?;
+        let family = ("kafka_replicas_offline", "Replicas whose directory failed", None);
+        self.gauge(&family, |m| m.holding.offline_partitions)?;
+        let bytes = Some(Unit::Bytes);
+        let family = ("storage_log", "Bytes of logs on disk", bytes.clone());
+        self.gauge(&family, |m| m.holding.log_bytes)?;
+        let family = ("memory_tail", "Bytes of recent records in memory", bytes);
+        self.gauge(&family, |m| m.holding.tail_bytes)
+    }
+
+    fn process(&mut self) -> fmt::Result {
+        let facts = self.scrape.process.clone();
+        let bytes = Some(Unit::Bytes);
+        self.one_gauge(&("cluster_topics", "Topics", None), facts.topics)?;
+        let family = ("storage_disk_total", "Bytes of the data file system", bytes.clone());
+        self.one_gauge(&family, facts.disk_total_bytes)?;
+        let family = ("storage_disk_free", "Bytes of it that are free", bytes);
+        self.one_gauge(&family, facts.disk_free_bytes)?;
+        let family = ("log_lines_dropped", "Log lines dropped by a full writer", None);
+        let mut metric = self.describe(&family, MetricType::Counter)?;
+        put_counter(&mut metric, &Labels::new(), facts.log_lines_dropped)?;
+        let family = ("application_uptime", "Time since start", Some(Unit::Seconds));
+        self.describe(&family, MetricType::Gauge)?.encode_gauge(&facts.uptime_seconds)?;
+        let family = ("application_build", "Which program this is", None);
+        let labels = vec![("version", facts.version.to_owned())];
+        self.describe(&family, MetricType::Gauge)?.encode_family(&labels)?.encode_gauge(&1_u64)
+    }
+
+    fn describe<'s>(
+        &'s mut self,
+        family: &'s Family,
+        metric_type: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        let (name, help, unit) = family;
+        self.encoder.encode_descriptor(name, help, unit.as_ref(), metric_type)
+    }
+
+    fn counter(&mut self, family: &Family, value: fn(&ShardMetrics) -> u64) -> fmt::Result {
+        let scrape = self.scrape;
+        let mut metric = self.describe(family, MetricType::Counter)?;
+        for source in &scrape.sources {
+            put_counter(&mut metric, &source.labels(), value(&source.metrics))?;
+        }
+        Ok(())
+    }
+
+    fn seconds_counter(&mut self, family: &Family, us: fn(&ShardMetrics) -> u64) -> fmt::Result {
+        let scrape = self.scrape;
+        let mut metric = self.describe(family, MetricType::Counter)?;
+        for source in &scrape.sources {
+            let labels = source.labels();
+            let value = seconds_of(us(&source.metrics));
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, family: &Family, value: fn(&ShardMetrics) -> u64) -> fmt::Result {
+        let scrape = self.scrape;
+        let mut metric = self.describe(family, MetricType::Gauge)?;
+        for source in &scrape.sources {
+            metric.encode_family(&source.labels())?.encode_gauge(&value(&source.metrics))?;
+        }
+        Ok(())
+    }
+
+    fn one_gauge(&mut self, family: &Family, value: u64) -> fmt::Result {
+        self.describe(family, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
+    fn histogram(
+        &mut self,
+        family: &Family,
+        scale: &Scale,
+        value: fn(&ShardMetrics) -> &Distribution,
+    ) -> fmt::Result {
+        let scrape = self.scrape;
+        let mut metric = self.describe(family, MetricType::Histogram)?;
+        for source in &scrape.sources {
+            put_histogram(&mut metric, &source.labels(), value(&source.metrics), scale)?;
+        }
+        Ok(())
+    }
+
+    fn api_counter(
+        &mut self,
+        family: &Family,
+        value: fn(&super::shard::ApiMetrics) -> u64,
+    ) -> fmt::Result {
+        let scrape = self.scrape;
+        let mut metric = self.describe(family, MetricType::Counter)?;
+        for (labels, api) in scrape.apis() {
+            put_counter(&mut metric, &labels, value(api))?;
+        }
+        Ok(())
+    }
+}
+
+impl Scrape {
+    fn apis(&self) -> impl Iterator<Item = (Labels, &super::shard::ApiMetrics)> {
+        self.sources.iter().flat_map(|source| {
+            source.metrics.apis.iter().map(|(api_key, api)| {
+                let mut labels = source.labels();
+                labels.push(("request", (self.api_name)(*api_key).to_owned()));
+                (labels, api)
+            })
+        })
+    }
+}
+
+/// Bucket bounds of a distribution and what one of its units is in the exposed unit.
+struct Scale {
+    bounds: &'static [u64],
+    unit: f64,
+}
+
+const LATENCY: Scale = Scale { bounds: LATENCY_BOUNDS_US, unit: 1e-6 };
+const COUNT: Scale = Scale { bounds: COUNT_BOUNDS, unit: 1.0 };
+const SIZE: Scale = Scale { bounds: SIZE_BOUNDS, unit: 1.0 };
+
+fn put_counter(metric: &mut MetricEncoder, labels: &Labels, value: u64) -> fmt::Result {
+    metric.encode_family(labels)?.encode_counter::<NoLabelSet, u64, f64>(&value, None)
+}
+
+#[allow(clippy::cast_precision_loss)] // a scrape shows 53 bits
+fn put_histogram(
+    metric: &mut MetricEncoder,
+    labels: &Labels,
+    distribution: &Distribution,
+    scale: &Scale,
+) -> fmt::Result {
+    // Bounds are divided, not multiplied, by a power of ten: 0.0001 and not 0.000099999.
+    let per_unit = (1.0 / scale.unit).round();
+    let bounds = scale.bounds.iter().map(|&bound| bound as f64 / per_unit);
+    let counts = distribution.buckets(scale.bounds);
+    let buckets: Vec<(f64, u64)> =
+        bounds.chain(std::iter::once(f64::INFINITY)).zip(counts).collect();
+    let sum = distribution.sum() as f64 / per_unit;
+    let mut one = metric.encode_family(labels)?;
+    one.encode_histogram::<NoLabelSet>(sum, distribution.count(), &buckets, None)
+}
+
+#[allow(clippy::cast_precision_loss)] // a scrape shows 53 bits
+fn seconds_of(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::shard::AnsweredRequest;
+
+    fn name(api_key: i16) -> &'static str {
+        if api_key == 0 { "produce" } else { "other" }
+    }
+
+    fn sample() -> Vec<ShardMetrics> {
+        let mut shards = vec![ShardMetrics::new(0), ShardMetrics::new(1)];
+        for shard in &mut shards {
+            shard.connection_opened();
+            shard.synced(120, 4, 5_000);
+            shard.reactor.busy_us = 1_500_000;
+            shard.fetch.tail_bytes = 7;
+            shard.answered(AnsweredRequest {
+                api_key: 0,
+                failed: true,
+                latency_us: 90,
+                request_bytes: 50,
+                response_bytes: 60,
+            });
+        }
+        shards
+    }
+
+    #[test]
+    fn the_whole_adds_shards_up() {
+        let process = ProcessFacts { version: "1.2.3", topics: 5, ..ProcessFacts::default() };
+        let text = text(&sample(), &process, Detail::Whole, name);
+        for line in [
+            "# UNIT yeoul_kafka_request_latency_seconds seconds",
+            "yeoul_kafka_request_latency_seconds_bucket{le=\"0.0001\",request=\"produce\"} 2",
+            "yeoul_kafka_request_latency_seconds_bucket{le=\"+Inf\",request=\"produce\"} 2",
+            "yeoul_kafka_request_latency_seconds_count{request=\"produce\"} 2",
+            "yeoul_kafka_request_errors_total{request=\"produce\"} 2",
+            "yeoul_kafka_request_bytes_total{request=\"produce\"} 100",
+            "yeoul_rpc_active_connections 2",
+            "yeoul_kafka_fetched_bytes_total{path=\"memory\"} 14",
+            "yeoul_storage_sync_batches_bucket{le=\"4.0\"} 2",
+            "yeoul_cpu_busy_seconds_total 3.0",
+            "yeoul_cluster_topics 5",
+            "yeoul_application_build{version=\"1.2.3\"} 1",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|got| got == line), "{line}\n---\n{text}");
+        }
+    }
+
+    #[test]
+    fn by_shard_each_series_names_its_shard() {
+        let text = text(&sample(), &ProcessFacts::default(), Detail::ByShard, name);
+        for line in [
+            "yeoul_rpc_active_connections{shard=\"0\"} 1",
+            "yeoul_rpc_active_connections{shard=\"1\"} 1",
+            "yeoul_kafka_request_errors_total{shard=\"1\",request=\"produce\"} 1",
+        ] {
+            assert!(text.lines().any(|got| got == line), "{line}\n---\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_family_is_described_once_and_prefixed() {
+        let text = text(&sample(), &ProcessFacts::default(), Detail::ByShard, name);
+        let mut types: Vec<&str> = text.lines().filter(|l| l.starts_with("# TYPE ")).collect();
+        let count = types.len();
+        types.sort_unstable();
+        types.dedup();
+        assert_eq!(types.len(), count);
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        samples.for_each(|line| assert!(line.starts_with("yeoul_"), "{line}"));
+    }
+}

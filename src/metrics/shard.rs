@@ -1,0 +1,311 @@
+//! What one shard counts.
+//!
+//! In:   events, with durations and sizes that the caller measured.
+//! Out:  a clone on request; `merge` adds the shards together.
+//! Home: one shard, plain fields; the control thread sees clones only.
+//!
+//! Invariants
+//!   M1  Counters only grow; gauges are named so and set to what holds now.
+//!   M2  One entry for each API key ever seen, so memory is bounded by the API table.
+//!
+//! Not here: names and units of the exposition (`exposition.rs`).
+
+use std::collections::BTreeMap;
+
+use super::distribution::Distribution;
+
+/// Requests of one API.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ApiMetrics {
+    /// Answered requests that carried an error code anywhere.
+    pub errors: u64,
+    /// From the last byte of the request read to the response handed to the socket, in
+    /// microseconds; its count is the count of requests.
+    pub latency_us: Distribution,
+    /// Bytes of requests, frame length included.
+    pub request_bytes: u64,
+    /// Bytes of responses, frame length included.
+    pub response_bytes: u64,
+}
+
+/// One answered request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnsweredRequest {
+    /// Its API key.
+    pub api_key: i16,
+    /// Whether the response carries an error code.
+    pub failed: bool,
+    /// Microseconds from read to answered.
+    pub latency_us: u64,
+    /// Bytes of the request frame.
+    pub request_bytes: u64,
+    /// Bytes of the response frame.
+    pub response_bytes: u64,
+}
+
+/// Connections of the shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionMetrics {
+    /// Gauge: connections open now.
+    pub open: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections closed at once because of a limit.
+    pub refused: u64,
+    /// Connections closed because they were idle.
+    pub idle_closed: u64,
+    /// Connections closed because of bytes that are no request.
+    pub malformed_closed: u64,
+    /// Gauge: bytes of requests being read or waiting.
+    pub queued_request_bytes: u64,
+}
+
+/// Records that came in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProduceMetrics {
+    /// Record batches appended.
+    pub batches: u64,
+    /// Records appended.
+    pub records: u64,
+    /// Bytes appended.
+    pub bytes: u64,
+    /// Batches refused, whatever the reason.
+    pub refused_batches: u64,
+    /// Batches answered from the history of an idempotent producer.
+    pub duplicate_batches: u64,
+}
+
+/// Records that went out, by the path they took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchMetrics {
+    /// Bytes sent from the tail in memory.
+    pub tail_bytes: u64,
+    /// Bytes read from disk and sent.
+    pub read_bytes: u64,
+    /// Bytes sent by `sendfile`.
+    pub sendfile_bytes: u64,
+    /// Fetches that had to wait for records.
+    pub waited: u64,
+    /// Gauge: fetches waiting now.
+    pub waiting: u64,
+    /// Gauge: fetch sessions held now.
+    pub sessions: u64,
+}
+
+/// Writes and syncs of the shard's logs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CommitMetrics {
+    /// Microseconds of one write of log bytes.
+    pub write_us: Distribution,
+    /// Microseconds of one sync.
+    pub sync_us: Distribution,
+    /// Record batches made durable by one sync.
+    pub batches_a_sync: Distribution,
+    /// Bytes made durable by one sync.
+    pub bytes_a_sync: Distribution,
+    /// Writes and syncs that failed.
+    pub failures: u64,
+}
+
+/// How the shard spends its time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReactorMetrics {
+    /// Microseconds spent in tasks.
+    pub busy_us: u64,
+    /// Microseconds spent looking for work.
+    pub spin_us: u64,
+    /// Microseconds asleep.
+    pub parked_us: u64,
+    /// Polls longer than the stall limit.
+    pub stalls: u64,
+    /// Gauge: the longest poll so far, in microseconds.
+    pub longest_poll_us: u64,
+    /// Microseconds from sending a message to another shard until that shard took it.
+    pub hop_us: Distribution,
+    /// Messages that found their ring full and had to wait.
+    pub ring_full: u64,
+}
+
+/// What the shard holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HoldingMetrics {
+    /// Gauge: partition replicas.
+    pub partitions: u64,
+    /// Gauge: replicas that refuse writes because their directory failed.
+    pub offline_partitions: u64,
+    /// Gauge: bytes of logs on disk.
+    pub log_bytes: u64,
+    /// Gauge: bytes of recent records in memory.
+    pub tail_bytes: u64,
+}
+
+/// Everything one shard counts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShardMetrics {
+    /// Which shard.
+    pub shard: u16,
+    /// By API key.
+    pub apis: BTreeMap<i16, ApiMetrics>,
+    /// Connections.
+    pub connections: ConnectionMetrics,
+    /// Records in.
+    pub produce: ProduceMetrics,
+    /// Records out.
+    pub fetch: FetchMetrics,
+    /// Writes and syncs.
+    pub commit: CommitMetrics,
+    /// Time.
+    pub reactor: ReactorMetrics,
+    /// Holdings.
+    pub holding: HoldingMetrics,
+}
+
+impl ShardMetrics {
+    /// Nothing counted yet by `shard`.
+    pub fn new(shard: u16) -> ShardMetrics {
+        ShardMetrics { shard, ..ShardMetrics::default() }
+    }
+
+    /// Counts one answered request. `api_key` is one that the broker serves (M2).
+    pub fn answered(&mut self, request: AnsweredRequest) {
+        let api = self.apis.entry(request.api_key).or_default();
+        api.latency_us.record(request.latency_us);
+        api.errors += u64::from(request.failed);
+        api.request_bytes += request.request_bytes;
+        api.response_bytes += request.response_bytes;
+    }
+
+    /// Counts one connection that was accepted.
+    pub fn connection_opened(&mut self) {
+        self.connections.accepted += 1;
+        self.connections.open += 1;
+    }
+
+    /// Counts one accepted connection that is gone.
+    pub fn connection_closed(&mut self) {
+        assert!(0 < self.connections.open, "only an open connection closes");
+        self.connections.open -= 1;
+    }
+
+    /// Counts one appended record batch.
+    pub fn appended(&mut self, records: u64, bytes: u64) {
+        self.produce.batches += 1;
+        self.produce.records += records;
+        self.produce.bytes += bytes;
+    }
+
+    /// Counts one completed write of log bytes.
+    pub fn written(&mut self, write_us: u64) {
+        self.commit.write_us.record(write_us);
+    }
+
+    /// Counts one completed sync and what it made durable.
+    pub fn synced(&mut self, sync_us: u64, batches: u64, bytes: u64) {
+        self.commit.sync_us.record(sync_us);
+        self.commit.batches_a_sync.record(batches);
+        self.commit.bytes_a_sync.record(bytes);
+    }
+
+    /// Adds what `other` counted; the sum of gauges is what the process holds.
+    pub fn merge(&mut self, other: &ShardMetrics) {
+        for (api_key, theirs) in &other.apis {
+            let ours = self.apis.entry(*api_key).or_default();
+            ours.errors += theirs.errors;
+            ours.latency_us.merge(&theirs.latency_us);
+            ours.request_bytes += theirs.request_bytes;
+            ours.response_bytes += theirs.response_bytes;
+        }
+        merge_connections(&mut self.connections, &other.connections);
+        merge_produce(&mut self.produce, &other.produce);
+        merge_fetch(&mut self.fetch, &other.fetch);
+        merge_commit(&mut self.commit, &other.commit);
+        merge_reactor(&mut self.reactor, &other.reactor);
+        self.holding.partitions += other.holding.partitions;
+        self.holding.offline_partitions += other.holding.offline_partitions;
+        self.holding.log_bytes += other.holding.log_bytes;
+        self.holding.tail_bytes += other.holding.tail_bytes;
+    }
+}
+
+/// All shards together; the `shard` of the result says nothing.
+pub fn merged(shards: &[ShardMetrics]) -> ShardMetrics {
+    let mut total = ShardMetrics::default();
+    shards.iter().for_each(|shard| total.merge(shard));
+    total
+}
+
+fn merge_connections(ours: &mut ConnectionMetrics, theirs: &ConnectionMetrics) {
+    ours.open += theirs.open;
+    ours.accepted += theirs.accepted;
+    ours.refused += theirs.refused;
+    ours.idle_closed += theirs.idle_closed;
+    ours.malformed_closed += theirs.malformed_closed;
+    ours.queued_request_bytes += theirs.queued_request_bytes;
+}
+
+fn merge_produce(ours: &mut ProduceMetrics, theirs: &ProduceMetrics) {
+    ours.batches += theirs.batches;
+    ours.records += theirs.records;
+    ours.bytes += theirs.bytes;
+    ours.refused_batches += theirs.refused_batches;
+    ours.duplicate_batches += theirs.duplicate_batches;
+}
+
+fn merge_fetch(ours: &mut FetchMetrics, theirs: &FetchMetrics) {
+    ours.tail_bytes += theirs.tail_bytes;
+    ours.read_bytes += theirs.read_bytes;
+    ours.sendfile_bytes += theirs.sendfile_bytes;
+    ours.waited += theirs.waited;
+    ours.waiting += theirs.waiting;
+    ours.sessions += theirs.sessions;
+}
+
+fn merge_commit(ours: &mut CommitMetrics, theirs: &CommitMetrics) {
+    ours.write_us.merge(&theirs.write_us);
+    ours.sync_us.merge(&theirs.sync_us);
+    ours.batches_a_sync.merge(&theirs.batches_a_sync);
+    ours.bytes_a_sync.merge(&theirs.bytes_a_sync);
+    ours.failures += theirs.failures;
+}
+
+fn merge_reactor(ours: &mut ReactorMetrics, theirs: &ReactorMetrics) {
+    ours.busy_us += theirs.busy_us;
+    ours.spin_us += theirs.spin_us;
+    ours.parked_us += theirs.parked_us;
+    ours.stalls += theirs.stalls;
+    ours.longest_poll_us = ours.longest_poll_us.max(theirs.longest_poll_us);
+    ours.hop_us.merge(&theirs.hop_us);
+    ours.ring_full += theirs.ring_full;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_add_up() {
+        let mut shards = [ShardMetrics::new(0), ShardMetrics::new(1)];
+        for (shard, latency_us) in shards.iter_mut().zip([100, 300]) {
+            shard.connection_opened();
+            shard.appended(10, 1_000);
+            shard.synced(120, 4, 4_000);
+            shard.reactor.longest_poll_us = latency_us;
+            shard.answered(AnsweredRequest {
+                api_key: 0,
+                failed: latency_us == 300,
+                latency_us,
+                request_bytes: 50,
+                response_bytes: 60,
+            });
+        }
+        shards[1].connection_closed();
+        let total = merged(&shards);
+        assert_eq!(total.apis[&0].latency_us.count(), 2);
+        assert_eq!(total.apis[&0].latency_us.sum(), 400);
+        assert_eq!(total.apis[&0].errors, 1);
+        assert_eq!((total.connections.open, total.connections.accepted), (1, 2));
+        assert_eq!((total.produce.records, total.produce.bytes), (20, 2_000));
+        assert_eq!(total.commit.bytes_a_sync.sum(), 8_000);
+        assert_eq!(total.reactor.longest_poll_us, 300);
+    }
+}
