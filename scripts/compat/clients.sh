@@ -4,7 +4,7 @@
 #   clients.sh install [NAME]...   install these (default: all); what is there already is left alone
 #   clients.sh list                one line a client: NAME, then "ready" or "skipped: WHY"
 #
-# Names: kcat python node go java43 java39 librdkafka. A client whose toolchain this machine has not (Node.js 18, Go 1.24,
+# Names: kcat python node go java43 java39 librdkafka. A client whose toolchain this machine has not (Node.js 18, Go 1.26,
 # a JDK 17) is named as skipped and why; nothing is left out silently. Exit code 1 only when a named client fails to
 # install although its toolchain is there. Home: $YEOUL_COMPAT_HOME, else ~/.cache/yeoul-compat.
 set -euo pipefail
@@ -13,14 +13,22 @@ set -euo pipefail
 RDKAFKA_SYS=4.10.0+2.12.1 # the crate that ships librdkafka's source, with rdkafka_performance
 ALL=(kcat python node go java43 java39 librdkafka)
 
+# at_least VERSION COMMAND...: does COMMAND print a version that is not older?
+at_least() {
+  local wanted=$1 found
+  shift
+  found=$("$@" 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)*' | head -n 1)
+  [ -n "$found" ] && [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ]
+}
+
 # absent NAME: prints why this machine cannot have the client (its toolchain is missing), else nothing.
 absent() {
   case $1 in
     kcat) have kcat || have apt-get || echo "no apt-get to install kcat with" ;;
     python) have python3 || echo "no python3" ;;
-    node) have npm || echo "no Node.js with npm (18 or newer)" ;;
-    go) have go || echo "no Go (1.24 or newer)" ;;
-    java43 | java39) have javac || echo "no JDK (17 or newer)" ;;
+    node) { have npm && at_least 18 node --version; } || echo "no Node.js with npm (18 or newer)" ;;
+    go) { have go && at_least 1.26 go env GOVERSION; } || echo "no Go (1.26 or newer)" ;;
+    java43 | java39) { have javac && at_least 17 javac --version; } || echo "no JDK (17 or newer)" ;;
     librdkafka) have cargo && have cc && have make || echo "no cargo, C compiler or make" ;;
   esac
 }
@@ -59,7 +67,7 @@ install_node() {
 install_go() {
   local at=$COMPAT_HOME/go
   mkdir -p "$at"
-  (cd "$CLIENTS/go" && go build -mod=readonly -o "$at/franz" . >&2)
+  (cd "$CLIENTS/go" && GOTOOLCHAIN=local go build -buildvcs=false -mod=readonly -o "$at/franz" . >&2)
   finish "$at" "$CLIENTS"/go/go.mod "$CLIENTS"/go/*.go
 }
 

@@ -1,0 +1,151 @@
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.StringJoiner;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/** The Java client, compiled against 4.3.1 and 3.9.1. Words: tests/compat/README.md. */
+public final class Client {
+    private static final long BASE_MS = 1_700_000_000_000L;
+
+    private final OutputStream log;
+    private int acknowledged = 0;
+    private String error = null;
+
+    private Client(OutputStream log) {
+        this.log = log;
+    }
+
+    public static void main(String[] words) throws Exception {
+        if (words.length == 9 && words[0].equals("produce")) {
+            produce(words);
+        } else if (words.length == 4 && words[0].equals("consume")) {
+            consume(words[1], words[2], Path.of(words[3]));
+        } else {
+            System.err.println("usage: Client produce|consume ..., see tests/compat/README.md");
+            System.exit(2);
+        }
+    }
+
+    private static void produce(String[] words) throws Exception {
+        String topic = words[2];
+        int first = Integer.parseInt(words[4]);
+        int end = Integer.parseInt(words[5]);
+        byte[] name = words[6].getBytes(StandardCharsets.UTF_8);
+        double rate = Double.parseDouble(words[7]);
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", words[1]);
+        settings.put("acks", "all");
+        settings.put("enable.idempotence", "true");
+        settings.put("linger.ms", "5");
+        settings.put("delivery.timeout.ms", "300000");
+        settings.put("max.block.ms", "300000");
+        settings.put("request.timeout.ms", "10000");
+        settings.put("reconnect.backoff.max.ms", "500");
+        List<String> lines = Files.readAllLines(Path.of(words[3])).subList(first, end);
+        try (OutputStream file = new BufferedOutputStream(Files.newOutputStream(Path.of(words[8])), 1 << 12)) {
+            Client client = new Client(file);
+            long began = System.nanoTime();
+            try (KafkaProducer<byte[], byte[]> producer =
+                    new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer())) {
+                for (int sent = 0; sent < lines.size(); sent++) {
+                    int number = first + sent;
+                    String[] halves = lines.get(sent).split("\t", 2);
+                    ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(topic, null, BASE_MS + number,
+                            halves[0].getBytes(StandardCharsets.UTF_8), halves[1].getBytes(StandardCharsets.UTF_8));
+                    record.headers().add("producer", name);
+                    record.headers().add("seq", Integer.toString(number).getBytes(StandardCharsets.UTF_8));
+                    producer.send(record, (where, failure) ->
+                            client.told(number, where == null ? -1 : where.partition(), where == null ? -1 : where.offset(), failure));
+                    if (sent % 100 == 0) {
+                        long ahead = (long) (sent / rate * 1e9) - (System.nanoTime() - began);
+                        if (ahead > 0) {
+                            Thread.sleep(ahead / 1_000_000);
+                        }
+                    }
+                }
+            }
+            synchronized (client) {
+                if (client.error != null || client.acknowledged != end - first) {
+                    throw new IllegalStateException(client.acknowledged + " of " + (end - first) + " records acknowledged; " + client.error);
+                }
+            }
+        }
+    }
+
+    private synchronized void told(int number, int partition, long offset, Exception failure) {
+        if (failure != null) {
+            error = "record " + number + ": " + failure;
+            return;
+        }
+        try {
+            log.write((number + " " + partition + " " + offset + "\n").getBytes(StandardCharsets.UTF_8));
+            acknowledged++;
+        } catch (IOException cannotWrite) {
+            error = cannotWrite.toString();
+        }
+    }
+
+    private static void consume(String bootstrap, String topic, Path path) throws Exception {
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", bootstrap);
+        settings.put("enable.auto.commit", "false");
+        settings.put("check.crcs", "true");
+        settings.put("max.poll.records", "5000");
+        Path part = Path.of(path + ".part");
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                        new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+                OutputStream out = new BufferedOutputStream(Files.newOutputStream(part), 1 << 20)) {
+            List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
+                    .map(info -> new TopicPartition(topic, info.partition())).toList();
+            Map<TopicPartition, Long> starts = consumer.beginningOffsets(partitions);
+            Map<TopicPartition, Long> left = new HashMap<>(consumer.endOffsets(partitions));
+            left.entrySet().removeIf(entry -> entry.getValue().equals(starts.get(entry.getKey())));
+            consumer.assign(left.keySet());
+            consumer.seekToBeginning(left.keySet());
+            while (!left.isEmpty()) {
+                ConsumerRecords<byte[], byte[]> polled = consumer.poll(Duration.ofSeconds(30));
+                if (polled.isEmpty()) {
+                    throw new IllegalStateException("no records for 30 s; still to read: " + left);
+                }
+                for (ConsumerRecord<byte[], byte[]> record : polled) {
+                    write(record, out);
+                    TopicPartition partition = new TopicPartition(topic, record.partition());
+                    if (left.containsKey(partition) && record.offset() + 1 >= left.get(partition)) {
+                        left.remove(partition);
+                    }
+                }
+            }
+        }
+        Files.move(part, path);
+    }
+
+    private static void write(ConsumerRecord<byte[], byte[]> record, OutputStream out) throws IOException {
+        StringJoiner headers = new StringJoiner(",");
+        for (Header header : record.headers()) {
+            headers.add(header.key() + "=" + new String(header.value(), StandardCharsets.UTF_8));
+        }
+        String before = record.partition() + "\t" + record.offset() + "\t" + record.timestamp() + "\t" + headers + "\t";
+        out.write(before.getBytes(StandardCharsets.UTF_8));
+        out.write(record.key() == null ? new byte[0] : record.key());
+        out.write('\t');
+        out.write(record.value());
+        out.write('\n');
+    }
+}

@@ -1,0 +1,87 @@
+// The JavaScript client kafkajs, producing. Words: tests/compat/README.md.
+'use strict'
+
+const fs = require('fs')
+const readline = require('readline')
+const { Kafka, logLevel } = require('kafkajs')
+
+const BASE_MS = 1700000000000
+const BATCH = 100
+
+async function main([verb, bootstrap, topic, path, first, end, name, rate, logPath]) {
+  if (verb !== 'produce') throw new Error(`kafkajs only produces here, not '${verb}': it reads through groups alone`)
+  first = Number(first)
+  end = Number(end)
+  const kafka = new Kafka({
+    clientId: name,
+    brokers: [bootstrap],
+    logLevel: logLevel.NOTHING,
+    requestTimeout: 10000,
+    retry: { initialRetryTime: 100, maxRetryTime: 1000, retries: 1000 },
+  })
+  const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false })
+  await producer.connect()
+  const log = fs.openSync(logPath, 'w')
+  const began = Date.now()
+  let acknowledged = 0
+
+  async function send(batch) {
+    const messages = batch.map(([number, key, value]) => ({
+      key,
+      value,
+      timestamp: String(BASE_MS + number),
+      headers: { producer: name, seq: String(number) },
+    }))
+    const answers = await producer.send({ topic, acks: -1, timeout: 30000, messages })
+    // One answer a partition, with its first offset; which record went where follows from the partitioner's own choice.
+    const offsets = new Map(answers.map((answer) => [answer.partition, BigInt(answer.baseOffset)]))
+    const taken = new Map()
+    let lines = ''
+    for (const [number, key] of batch) {
+      const partition = partitionOf(key)
+      const nth = taken.get(partition) || 0
+      taken.set(partition, nth + 1)
+      if (!offsets.has(partition)) throw new Error(`no answer for partition ${partition}`)
+      lines += `${number} ${partition} ${offsets.get(partition) + BigInt(nth)}\n`
+      acknowledged += 1
+    }
+    fs.writeSync(log, lines)
+    const ahead = (acknowledged / Number(rate)) * 1000 - (Date.now() - began)
+    if (ahead > 0) await new Promise((resolve) => setTimeout(resolve, ahead))
+  }
+
+  const { Partitioners } = require('kafkajs')
+  const choose = Partitioners.DefaultPartitioner()
+  const admin = kafka.admin()
+  await admin.connect()
+  const partitionMetadata = (await admin.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions
+  await admin.disconnect()
+  const partitionOf = (key) => choose({ topic, partitionMetadata, message: { key } })
+
+  let batch = []
+  let number = 0
+  for await (const line of readline.createInterface({ input: fs.createReadStream(path) })) {
+    if (number >= end) break
+    if (number >= first) {
+      const tab = line.indexOf('\t')
+      batch.push([number, line.slice(0, tab), line.slice(tab + 1)])
+      if (batch.length === BATCH) {
+        await send(batch)
+        batch = []
+      }
+    }
+    number += 1
+  }
+  if (batch.length > 0) await send(batch)
+  await producer.disconnect()
+  fs.closeSync(log)
+  if (acknowledged !== end - first) throw new Error(`${acknowledged} of ${end - first} records acknowledged`)
+}
+
+main(process.argv.slice(2)).then(
+  () => process.exit(0),
+  (error) => {
+    console.error(error)
+    process.exit(1)
+  },
+)

@@ -1,0 +1,253 @@
+"""The Python clients: confluent-kafka, kafka-python, aiokafka. Words: tests/compat/README.md."""
+
+import asyncio
+import os
+import sys
+import time
+
+BASE_MS = 1_700_000_000_000
+GIVE_UP_MS = 300_000  # long enough for a broker to be killed and to come back
+
+
+def paced(rate):
+    """A function that, called with the count sent so far, waits until that many are due."""
+    began = time.monotonic()
+
+    def wait(sent):
+        ahead = sent / rate - (time.monotonic() - began)
+        if ahead > 0:
+            time.sleep(ahead)
+
+    return wait
+
+
+def records(path, first, end, name):
+    """(line number, key, value, timestamp, headers) of each line of the part."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file):
+            if number >= end:
+                return
+            if number >= first:
+                key, value = line.rstrip(b"\n").split(b"\t", 1)
+                headers = [("producer", name.encode()), ("seq", str(number).encode())]
+                yield number, key, value, BASE_MS + number, headers
+
+
+class Log:
+    """Which records were acknowledged. Flushed often, since the demo follows it."""
+
+    def __init__(self, path):
+        self.file = open(path, "w")
+        self.count = 0
+        self.errors = []
+
+    def acknowledged(self, number, partition, offset):
+        self.file.write(f"{number} {partition} {offset}\n")
+        self.count += 1
+        if self.count % 100 == 0:
+            self.file.flush()
+
+    def failed(self, number, error):
+        self.errors.append(f"record {number}: {error}")
+
+    def close(self, expected):
+        self.file.close()
+        for error in self.errors[:5]:
+            print(error, file=sys.stderr)
+        if self.errors or self.count != expected:
+            sys.exit(f"{self.count} of {expected} records acknowledged, {len(self.errors)} failed")
+
+
+class Out:
+    """The records read, a line each; written at once in the end under the final name."""
+
+    def __init__(self, path):
+        self.path = path
+        self.file = open(path + ".part", "wb", buffering=1 << 20)
+
+    def record(self, partition, offset, timestamp, headers, key, value):
+        text = b",".join(name.encode() + b"=" + held for name, held in headers or ())
+        self.file.write(b"%d\t%d\t%d\t%s\t%s\t%s\n" % (partition, offset, timestamp, text, key or b"", value))
+
+    def close(self):
+        self.file.close()
+        os.rename(self.path + ".part", self.path)
+
+
+def produce_confluent(bootstrap, topic, path, first, end, name, rate, log):
+    from confluent_kafka import Producer
+
+    producer = Producer({
+        "bootstrap.servers": bootstrap,
+        "enable.idempotence": True,
+        "acks": "all",
+        "linger.ms": 5,
+        "message.timeout.ms": GIVE_UP_MS,
+        "reconnect.backoff.max.ms": 500,
+        "queue.buffering.max.messages": 1_000_000,
+        "log_level": 2,
+    })
+
+    def told(number):
+        def done(error, message):
+            if error:
+                log.failed(number, error)
+            else:
+                log.acknowledged(number, message.partition(), message.offset())
+
+        return done
+
+    wait = paced(rate)
+    for sent, (number, key, value, timestamp, headers) in enumerate(records(path, first, end, name)):
+        producer.produce(topic, value, key, timestamp=timestamp, headers=headers, on_delivery=told(number))
+        if sent % 100 == 0:
+            producer.poll(0)
+            wait(sent)
+    producer.flush()
+
+
+def consume_confluent(bootstrap, topic, out):
+    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+    consumer = Consumer({
+        "bootstrap.servers": bootstrap,
+        "group.id": "never-joined",
+        "enable.auto.commit": False,
+        "check.crcs": True,
+        "log_level": 2,
+    })
+    partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+    left = {}
+    for partition in partitions:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+        if high > low:
+            left[partition] = high
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in left])
+    while left:
+        batch = consumer.consume(5000, timeout=30)
+        if not batch:
+            sys.exit(f"no records for 30 s; still to read: {left}")
+        for message in batch:
+            if message.error():
+                sys.exit(str(message.error()))
+            partition, offset = message.partition(), message.offset()
+            out.record(partition, offset, message.timestamp()[1], message.headers(), message.key(), message.value())
+            if offset + 1 >= left.get(partition, offset + 2):
+                del left[partition]
+    consumer.close()
+
+
+def create_topic(bootstrap, topic, partitions, *settings):
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    config = dict(setting.split("=", 1) for setting in settings)
+    new = NewTopic(topic, int(partitions), 1, config=config)
+    admin.create_topics([new], operation_timeout=30)[topic].result(30)
+
+
+def produce_kafka_python(bootstrap, topic, path, first, end, name, rate, log):
+    from kafka import KafkaProducer
+
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        acks="all",
+        linger_ms=5,
+        delivery_timeout_ms=GIVE_UP_MS,
+        max_block_ms=GIVE_UP_MS,
+        request_timeout_ms=10_000,
+        reconnect_backoff_max_ms=500,
+    )
+
+    def told(number):
+        return lambda done: log.acknowledged(number, done.partition, done.offset)
+
+    def refused(number):
+        return lambda error: log.failed(number, error)
+
+    wait = paced(rate)
+    for sent, (number, key, value, timestamp, headers) in enumerate(records(path, first, end, name)):
+        future = producer.send(topic, value, key, headers, timestamp_ms=timestamp)
+        future.add_callback(told(number)).add_errback(refused(number))
+        if sent % 100 == 0:
+            wait(sent)
+    producer.flush(timeout=GIVE_UP_MS / 1000)
+    producer.close()
+
+
+def consume_kafka_python(bootstrap, topic, out):
+    from kafka import KafkaConsumer, TopicPartition
+
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, check_crcs=True, max_poll_records=5000
+    )
+    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+    starts, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+    left = {partition: ends[partition] for partition in partitions if ends[partition] > starts[partition]}
+    consumer.assign(list(left))
+    consumer.seek_to_beginning()
+    while left:
+        polled = consumer.poll(timeout_ms=30_000)
+        if not polled:
+            sys.exit(f"no records for 30 s; still to read: {left}")
+        for partition, batch in polled.items():
+            for record in batch:
+                out.record(record.partition, record.offset, record.timestamp, record.headers, record.key, record.value)
+            if batch[-1].offset + 1 >= left.get(partition, batch[-1].offset + 2):
+                del left[partition]
+    consumer.close()
+
+
+async def consume_aiokafka(bootstrap, topic, out):
+    from aiokafka import AIOKafkaConsumer, TopicPartition
+
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, check_crcs=True)
+    await consumer.start()
+    try:
+        await consumer.client.force_metadata_update()
+        consumer.client.add_topic(topic)
+        await consumer.client.force_metadata_update()
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+        starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+        left = {partition: ends[partition] for partition in partitions if ends[partition] > starts[partition]}
+        consumer.assign(list(left))
+        for partition in left:
+            consumer.seek(partition, starts[partition])
+        while left:
+            polled = await consumer.getmany(timeout_ms=30_000)
+            if not polled:
+                sys.exit(f"no records for 30 s; still to read: {left}")
+            for partition, batch in polled.items():
+                for record in batch:
+                    out.record(record.partition, record.offset, record.timestamp, record.headers, record.key, record.value)
+                if batch[-1].offset + 1 >= left.get(partition, batch[-1].offset + 2):
+                    del left[partition]
+    finally:
+        await consumer.stop()
+
+
+PRODUCERS = {"confluent": produce_confluent, "kafka-python": produce_kafka_python}
+CONSUMERS = {
+    "confluent": consume_confluent,
+    "kafka-python": consume_kafka_python,
+    "aiokafka": lambda *words: asyncio.run(consume_aiokafka(*words)),
+}
+
+
+def main(client, verb, bootstrap, topic, *words):
+    if verb == "produce":
+        path, first, end, name, rate, log_path = words
+        log = Log(log_path)
+        PRODUCERS[client](bootstrap, topic, path, int(first), int(end), name, float(rate), log)
+        log.close(int(end) - int(first))
+    elif verb == "create":
+        create_topic(bootstrap, topic, *words)
+    else:
+        out = Out(words[0])
+        CONSUMERS[client](bootstrap, topic, out)
+        out.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
