@@ -82,6 +82,13 @@ impl TopicName {
     }
 }
 
+/// Lets maps keyed by name be asked with text; equality, order and hash are those of the text.
+impl std::borrow::Borrow<str> for TopicName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for TopicName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,0 +1,370 @@
+//! Commands about topics that exist: deletion, more partitions, settings.
+//!
+//! In:   a command's fields and the current image.
+//! Out:  records, and one result a topic or resource.
+//! Home: pure.
+//!
+//! Source: KIP-4, KIP-195 (CreatePartitions), KIP-339 (incremental settings), KIP-516 (by id).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::config::error::ConfigError;
+use crate::metadata::commands::{
+    CommandError, PARTITIONS_PER_COMMAND_MAX, PARTITIONS_PER_TOPIC_MAX, Rules,
+    TOPICS_PER_COMMAND_MAX,
+};
+use crate::metadata::create_topics::AssignmentError;
+use crate::metadata::image::{ConfigMap, MetadataImage, TopicImage};
+use crate::metadata::record::{ConfigResource, PartitionState, Record};
+use crate::model::ids::{BrokerId, PartitionIndex, TopicId};
+use crate::model::topic_name::TopicName;
+
+/// A topic as a caller names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicRef {
+    /// By its name, unchecked.
+    Name(String),
+    /// By its id.
+    Id(TopicId),
+}
+
+/// A topic that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+}
+
+/// Why a topic is not deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteTopicError {
+    /// No topic has this name.
+    UnknownName,
+    /// No topic has this id.
+    UnknownId,
+    /// The request names the topic more than once.
+    DuplicateInRequest,
+}
+
+impl fmt::Display for DeleteTopicError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownName => "This server does not host this topic-partition.",
+            Self::UnknownId => "This server does not host this topic ID.",
+            Self::DuplicateInRequest => "Duplicate topic in request.",
+        })
+    }
+}
+
+/// More partitions for a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MorePartitions {
+    /// The topic's name.
+    pub name: String,
+    /// Partitions it is to have then.
+    pub total: i32,
+    /// Replicas of each new partition, where the caller chose them.
+    pub assignments: Option<Vec<Vec<BrokerId>>>,
+}
+
+/// Why a topic gets no more partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CreatePartitionsError {
+    /// No topic has this name.
+    UnknownName,
+    /// The request names the topic more than once.
+    DuplicateInRequest,
+    /// It would have no more than now.
+    NotMore {
+        /// Partitions it has.
+        has: usize,
+        /// As asked for.
+        total: i32,
+    },
+    /// More than [`PARTITIONS_PER_TOPIC_MAX`].
+    TooMany {
+        /// As asked for.
+        total: i32,
+    },
+    /// Fewer brokers than the topic has replicas.
+    TooFewBrokers {
+        /// Replicas of each partition.
+        replicas: usize,
+        /// Brokers there are.
+        brokers: usize,
+    },
+    /// Not one assignment for each new partition.
+    AssignmentCount {
+        /// New partitions.
+        partitions: usize,
+        /// Assignments.
+        assignments: usize,
+    },
+    /// An assignment is not possible.
+    BadAssignment(AssignmentError),
+}
+
+impl fmt::Display for CreatePartitionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownName => write!(f, "This server does not host this topic-partition."),
+            Self::DuplicateInRequest => write!(f, "Duplicate topic in request."),
+            Self::NotMore { has, total } if usize::try_from(*total) == Ok(*has) => {
+                write!(f, "Topic already has {has} partition(s).")
+            }
+            Self::NotMore { has, total } => write!(
+                f,
+                "The topic currently has {has} partition(s); {total} would not be an increase."
+            ),
+            Self::TooMany { total } => write!(
+                f,
+                "{total} partitions asked for; a topic has at most {PARTITIONS_PER_TOPIC_MAX}."
+            ),
+            Self::TooFewBrokers { replicas, brokers } => write!(
+                f,
+                "Unable to replicate the partition {replicas} time(s): The target replication \
+                 factor of {replicas} cannot be reached because only {brokers} broker(s) are \
+                 registered."
+            ),
+            Self::AssignmentCount { partitions, assignments } => write!(
+                f,
+                "Attempted to add {partitions} additional partition(s), but only {assignments} \
+                 assignment(s) were specified."
+            ),
+            Self::BadAssignment(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Changed settings of one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigChange {
+    /// Whose settings.
+    pub resource: ConfigTarget,
+    /// By key: the new override, or `None` to take it away. Keys not named stay as they are.
+    pub values: BTreeMap<String, Option<String>>,
+}
+
+/// Whose settings a caller changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigTarget {
+    /// A topic, by name.
+    Topic(String),
+    /// One broker.
+    Broker(BrokerId),
+    /// All brokers.
+    AllBrokers,
+}
+
+/// Why settings are not changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigChangeError {
+    /// No topic has this name.
+    UnknownTopic,
+    /// No broker has this id.
+    UnknownBroker {
+        /// As asked for.
+        broker: BrokerId,
+    },
+    /// The request names the resource more than once.
+    DuplicateInRequest,
+    /// A setting is refused.
+    BadConfig(ConfigError),
+}
+
+impl fmt::Display for ConfigChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownTopic => write!(f, "This server does not host this topic-partition."),
+            Self::UnknownBroker { broker } => write!(f, "No broker has the id {}.", broker.0),
+            Self::DuplicateInRequest => write!(f, "Each resource must appear at most once."),
+            Self::BadConfig(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Records, and one result an item.
+type Decided<T, E> = (Vec<Record>, Vec<Result<T, E>>);
+
+impl MetadataImage {
+    pub(super) fn delete_topics(
+        &self,
+        topics: &[TopicRef],
+    ) -> Result<Decided<DeletedTopic, DeleteTopicError>, CommandError> {
+        check_count(topics.len())?;
+        let found: Vec<Result<&TopicImage, DeleteTopicError>> =
+            topics.iter().map(|topic| self.find(topic)).collect();
+        let mut named: BTreeMap<TopicId, usize> = BTreeMap::new();
+        for topic in found.iter().flatten() {
+            *named.entry(topic.id).or_default() += 1;
+        }
+        let mut records = Vec::new();
+        let results = found.into_iter().map(|found| {
+            let topic = found?;
+            if named[&topic.id] > 1 {
+                return Err(DeleteTopicError::DuplicateInRequest);
+            }
+            records.push(Record::TopicDeleted { topic: topic.id });
+            Ok(DeletedTopic { id: topic.id, name: topic.name.clone() })
+        });
+        let results = results.collect();
+        Ok((records, results))
+    }
+
+    fn find(&self, topic: &TopicRef) -> Result<&TopicImage, DeleteTopicError> {
+        match topic {
+            TopicRef::Name(name) => {
+                self.topic_by_name(name).map(|t| &**t).ok_or(DeleteTopicError::UnknownName)
+            }
+            TopicRef::Id(id) => {
+                self.topic_by_id(*id).map(|t| &**t).ok_or(DeleteTopicError::UnknownId)
+            }
+        }
+    }
+
+    pub(super) fn create_partitions(
+        &self,
+        topics: &[MorePartitions],
+    ) -> Result<Decided<(), CreatePartitionsError>, CommandError> {
+        check_count(topics.len())?;
+        let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+        for more in topics {
+            *named.entry(&more.name).or_default() += 1;
+        }
+        let mut created = 0;
+        let mut records = Vec::new();
+        let mut results = Vec::with_capacity(topics.len());
+        for more in topics {
+            if named[more.name.as_str()] > 1 {
+                results.push(Err(CreatePartitionsError::DuplicateInRequest));
+                continue;
+            }
+            results.push(self.plan_partitions(more).map(|new| {
+                created += new.len();
+                records.extend(new);
+            }));
+            if created > PARTITIONS_PER_COMMAND_MAX {
+                return Err(CommandError::TooManyPartitions { partitions: created });
+            }
+        }
+        Ok((records, results))
+    }
+
+    fn plan_partitions(&self, more: &MorePartitions) -> Result<Vec<Record>, CreatePartitionsError> {
+        let topic = self.topic_by_name(&more.name).ok_or(CreatePartitionsError::UnknownName)?;
+        let has = topic.partitions.len();
+        let total = usize::try_from(more.total).unwrap_or(0);
+        if total <= has {
+            return Err(CreatePartitionsError::NotMore { has, total: more.total });
+        }
+        if total > PARTITIONS_PER_TOPIC_MAX {
+            return Err(CreatePartitionsError::TooMany { total: more.total });
+        }
+        let replicas = topic.partitions[0].replicas.len();
+        let placed = match &more.assignments {
+            None => self.place_partitions(total - has, replicas).ok_or(
+                CreatePartitionsError::TooFewBrokers { replicas, brokers: self.brokers().len() },
+            )?,
+            Some(chosen) => {
+                let (partitions, assignments) = (total - has, chosen.len());
+                if partitions != assignments {
+                    return Err(CreatePartitionsError::AssignmentCount { partitions, assignments });
+                }
+                for ids in chosen {
+                    self.check_replicas(ids, Some(replicas))
+                        .map_err(CreatePartitionsError::BadAssignment)?;
+                }
+                chosen.clone()
+            }
+        };
+        let first = i32::try_from(has).expect("below the maximum");
+        let indexed = (first..).map(PartitionIndex).zip(placed);
+        let record = |(partition, replicas)| Record::PartitionChanged {
+            topic: topic.id,
+            partition,
+            state: PartitionState::new(replicas),
+        };
+        Ok(indexed.map(record).collect())
+    }
+
+    pub(super) fn set_configs(
+        &self,
+        rules: &Rules<'_>,
+        changes: &[ConfigChange],
+    ) -> Result<Decided<(), ConfigChangeError>, CommandError> {
+        check_count(changes.len())?;
+        let mut seen: BTreeSet<ConfigResource> = BTreeSet::new();
+        let mut records = Vec::new();
+        let mut results = Vec::with_capacity(changes.len());
+        for change in changes {
+            results.push(self.plan_configs(rules, change, &mut seen).map(|new| {
+                records.extend(new);
+            }));
+        }
+        Ok((records, results))
+    }
+
+    fn plan_configs(
+        &self,
+        rules: &Rules<'_>,
+        change: &ConfigChange,
+        seen: &mut BTreeSet<ConfigResource>,
+    ) -> Result<Vec<Record>, ConfigChangeError> {
+        let (resource, has) = match &change.resource {
+            ConfigTarget::Topic(name) => {
+                let topic = self.topic_by_name(name).ok_or(ConfigChangeError::UnknownTopic)?;
+                (ConfigResource::Topic(topic.id), topic.configs.clone())
+            }
+            ConfigTarget::Broker(id) => {
+                if self.broker(*id).is_none() {
+                    return Err(ConfigChangeError::UnknownBroker { broker: *id });
+                }
+                let has = self.broker_configs(*id).cloned().unwrap_or_default();
+                (ConfigResource::Broker(*id), has)
+            }
+            ConfigTarget::AllBrokers => {
+                (ConfigResource::AllBrokers, self.all_brokers_configs().clone())
+            }
+        };
+        if !seen.insert(resource.clone()) {
+            return Err(ConfigChangeError::DuplicateInRequest);
+        }
+        let wanted = with_changes(&has, &change.values);
+        match &resource {
+            ConfigResource::Topic(_) => (rules.check_topic_configs)(&wanted),
+            ConfigResource::Broker(_) | ConfigResource::AllBrokers => {
+                (rules.check_broker_configs)(&wanted)
+            }
+        }
+        .map_err(ConfigChangeError::BadConfig)?;
+        // What is already so needs no record.
+        let differs = change.values.iter().filter(|(key, value)| has.get(*key) != value.as_ref());
+        let record = |(key, value): (&String, &Option<String>)| Record::ConfigSet {
+            resource: resource.clone(),
+            key: key.clone(),
+            value: value.clone(),
+        };
+        Ok(differs.map(record).collect())
+    }
+}
+
+fn with_changes(has: &ConfigMap, values: &BTreeMap<String, Option<String>>) -> ConfigMap {
+    let mut wanted = has.clone();
+    for (key, value) in values {
+        match value {
+            Some(value) => wanted.insert(key.clone(), value.clone()),
+            None => wanted.remove(key),
+        };
+    }
+    wanted
+}
+
+fn check_count(topics: usize) -> Result<(), CommandError> {
+    match topics {
+        topics if topics > TOPICS_PER_COMMAND_MAX => Err(CommandError::TooManyTopics { topics }),
+        _ => Ok(()),
+    }
+}
