@@ -1,0 +1,114 @@
+//! Golden bytes: messages made by Apache Kafka 4.3.1's own classes, bytes beside JSON.
+//!
+//! Each vector is decoded to its last byte, compared with its JSON, and encoded to the same bytes.
+//! The data and its description lie in `tests/golden`.
+
+use std::fmt::Debug;
+use std::io::Read as _;
+
+use serde_json::Value;
+
+use crate::protocol::fetch::{FetchRequest, FetchResponse};
+use crate::protocol::message::{self, Message};
+use crate::protocol::messages::*;
+use crate::protocol::primitives::{Reader, Writer};
+use crate::protocol::probe::Probe;
+use crate::protocol::produce::{ProduceRequest, ProduceResponse};
+use crate::testing::prng::Prng;
+use crate::testing::seeds::seeds;
+
+/// The lines of a file under `tests/golden`.
+pub fn lines(path: &str) -> Vec<Value> {
+    #[allow(clippy::disallowed_methods)] // a test's own file
+    let packed = std::fs::read(format!("{}/tests/golden/{path}", env!("CARGO_MANIFEST_DIR")))
+        .unwrap_or_else(|error| panic!("{path}: {error}"));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).expect("gzip of text");
+    text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
+/// Bytes of a hexadecimal string.
+pub fn unhex(text: &str) -> Vec<u8> {
+    let pair = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("two hexadecimal digits");
+    (0..text.len()).step_by(2).map(pair).collect()
+}
+
+/// A field that is text.
+pub fn text<'a>(line: &'a Value, field: &str) -> &'a str {
+    line[field].as_str().unwrap_or_else(|| panic!("no {field}"))
+}
+
+/// The version that a line is about.
+pub fn version(line: &Value) -> i16 {
+    i16::try_from(line["version"].as_i64().expect("a version")).expect("16 bits")
+}
+
+/// Holds every vector of `kind` against `M`; each version of `M` must have one.
+fn check<M: Message + Probe + PartialEq + Debug>(kind: &str) {
+    let path = format!("vectors/api-{:03}-{}.jsonl.gz", M::KEY.key(), M::KEY.name());
+    let mut seen: Vec<i16> = Vec::new();
+    for line in lines(&path).iter().filter(|line| line["kind"] == kind) {
+        let version = version(line);
+        let Some(layout) = message::layout::<M>(version) else { continue };
+        assert_eq!(layout.flexible, line["flexible"].as_bool().expect("a boolean"));
+        let about = format!("{path} {kind} {version} {}", text(line, "case"));
+        let bytes = unhex(text(line, "hex"));
+        let mut reader = Reader::new(&bytes);
+        let message = M::decode(&mut reader, version).unwrap_or_else(|e| panic!("{about}: {e}"));
+        assert_eq!(reader.remaining(), 0, "{about}");
+        assert_eq!(message.to_json(layout), line["json"], "{about}");
+        let mut writer = Writer::new();
+        message.encode(&mut writer, version).unwrap_or_else(|e| panic!("{about}: {e}"));
+        assert_eq!(writer.written(), bytes, "{about}");
+        seen.push(version);
+    }
+    for version in M::VERSIONS {
+        assert!(seen.contains(&version), "{path}: no {kind} of version {version}");
+    }
+}
+
+/// Holds random messages of every version of `M` against what comes back from their bytes.
+fn round_trip<M: Message + Probe + PartialEq + Debug>() {
+    for seed in seeds(40) {
+        let mut prng = Prng::new(seed.0);
+        for version in M::VERSIONS {
+            let layout = message::layout::<M>(version).expect("one of its versions");
+            let message = M::arbitrary(&mut prng, layout);
+            let mut writer = Writer::new();
+            message.encode(&mut writer, version).expect("what the version can carry");
+            let bytes = writer.into_buffer().freeze();
+            let mut reader = Reader::shared(&bytes);
+            assert_eq!(M::decode(&mut reader, version), Ok(message), "version {version}");
+            assert_eq!(reader.remaining(), 0);
+        }
+    }
+}
+
+macro_rules! golden {
+    ($($name:ident: $request:ty, $response:ty;)*) => {
+        $(
+            mod $name {
+                use super::*;
+
+                #[test]
+                fn golden_bytes() {
+                    check::<$request>("request");
+                    check::<$response>("response");
+                }
+
+                #[test]
+                fn round_trips() {
+                    round_trip::<$request>();
+                    round_trip::<$response>();
+                }
+            }
+        )*
+    };
+}
+
+golden! {
+    api_000_produce: ProduceRequest, ProduceResponse;
+    api_001_fetch: FetchRequest, FetchResponse<bytes::Bytes>;
+    api_003_metadata: metadata::MetadataRequest, metadata::MetadataResponse;
+    api_018_api_versions: api_versions::ApiVersionsRequest, api_versions::ApiVersionsResponse;
+}
