@@ -117,7 +117,7 @@ class Yeoul(Broker):
 class Kafka(Broker):
     name = "kafka"
 
-    def __init__(self, folder, settings=(), cpus=None, heap="1g"):
+    def __init__(self, folder, settings=(), cpus=None, heap=None):
         self.folder = pathlib.Path(folder)
         self.settings, self.cpus, self.heap = list(settings), cpus, heap
         self.ready_ms = 0.0
@@ -129,7 +129,9 @@ class Kafka(Broker):
         return done.stdout
 
     def start(self):
-        words = ["start", "--dir", self.folder, "--heap", self.heap]
+        words = ["start", "--dir", self.folder]
+        if self.heap:
+            words += ["--heap", self.heap]
         for setting in self.settings:
             words += ["--set", setting]
         if self.cpus:

@@ -4,7 +4,7 @@
 #   kafka.sh start --dir D [--port N] [--cpus LIST] [--heap SIZE] [--set KEY=VALUE]...
 #                  starts (or restarts) the node whose data lies in D, waits until it answers, prints HOST:PORT PID.
 #                  --port: 0 or absent takes any free one at the first start and the same one later; --cpus: taskset;
-#                  --heap: fixed and touched beforehand (default 1g); --set: a line of server.properties
+#                  --heap: fixed and touched beforehand (default: Kafka's own, 1 GiB); --set: a line of server.properties
 #   kafka.sh stop --dir D [--kill]       ends it: SIGTERM, or SIGKILL
 #   kafka.sh tool [3.9] NAME ARGS...     runs one of its command-line tools, of release 4.3.1 or of 3.9.1
 #
@@ -114,7 +114,7 @@ class_of() {
 command=${1:-help}
 [ $# -eq 0 ] || shift
 case $command in
-  run) java_of 4.3 "-Xms$1 -Xmx$1 -XX:+AlwaysPreTouch" kafka.Kafka "$2" ;; # what 'start' starts
+  run) java_of 4.3 "$1" kafka.Kafka "$2" ;; # what 'start' starts
   tool)
     release=4.3
     if [ "${1:-}" = 3.9 ]; then release=3.9 && shift; fi
@@ -123,7 +123,7 @@ case $command in
     java_of "$release" "-Xmx512m" "$class" "$@"
     ;;
   start | stop)
-    port=0 dir="" cpus="" heap=1g settings=() signal=TERM
+    port=0 dir="" cpus="" heap="-Xms1G -Xmx1G" settings=() signal=TERM
     while [ $# -gt 0 ]; do
       case $1 in
         --kill) signal=KILL && shift && continue ;;
@@ -134,7 +134,7 @@ case $command in
         --dir) dir=$(realpath -m "$2") ;;
         --port) port=$2 ;;
         --cpus) cpus=$2 ;;
-        --heap) heap=$2 ;;
+        --heap) heap="-Xms$2 -Xmx$2 -XX:+AlwaysPreTouch" ;;
         --set) settings+=("$2") ;;
       esac
       shift 2
