@@ -64,7 +64,9 @@ fn check<M: Message + Probe + PartialEq + Debug>(kind: &str) {
     }
     for version in M::VERSIONS {
         assert!(seen.contains(&version), "{path}: no {kind} of version {version}");
+        assert_eq!(M::is_flexible(version), M::KEY.is_flexible(version));
     }
+    assert!(M::KEY.served().is_none_or(|served| served == M::VERSIONS), "{path}");
 }
 
 /// Holds random messages of every version of `M` against what comes back from their bytes.
@@ -111,4 +113,13 @@ golden! {
     api_001_fetch: FetchRequest, FetchResponse<bytes::Bytes>;
     api_003_metadata: metadata::MetadataRequest, metadata::MetadataResponse;
     api_018_api_versions: api_versions::ApiVersionsRequest, api_versions::ApiVersionsResponse;
+    api_002_list_offsets: list_offsets::ListOffsetsRequest, list_offsets::ListOffsetsResponse;
+    api_010_find_coordinator: find_coordinator::FindCoordinatorRequest, find_coordinator::FindCoordinatorResponse;
+    api_019_create_topics: create_topics::CreateTopicsRequest, create_topics::CreateTopicsResponse;
+    api_020_delete_topics: delete_topics::DeleteTopicsRequest, delete_topics::DeleteTopicsResponse;
+    api_022_init_producer_id: init_producer_id::InitProducerIdRequest, init_producer_id::InitProducerIdResponse;
+    api_023_offset_for_leader_epoch: offset_for_leader_epoch::OffsetForLeaderEpochRequest, offset_for_leader_epoch::OffsetForLeaderEpochResponse;
+    api_032_describe_configs: describe_configs::DescribeConfigsRequest, describe_configs::DescribeConfigsResponse;
+    api_060_describe_cluster: describe_cluster::DescribeClusterRequest, describe_cluster::DescribeClusterResponse;
+    api_075_describe_topic_partitions: describe_topic_partitions::DescribeTopicPartitionsRequest, describe_topic_partitions::DescribeTopicPartitionsResponse;
 }
