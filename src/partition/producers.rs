@@ -1,0 +1,472 @@
+//! Idempotent producers of a partition: what each wrote last, so that a retry is not a copy.
+//!
+//! In:   the numbers of batches: a client's before the append (checked), the log's after it
+//!       or at recovery (noted, unchecked).
+//! Out:  new, duplicate or refused; the first offset of the oldest open transaction.
+//! Home: pure; a part of `leader.rs`.
+//!
+//! Invariants
+//!   P1  At most [`BATCHES_KEPT`] batches are kept a producer, all of its current epoch,
+//!       oldest first.
+//!   P2  At most [`PRODUCERS_MAX`] producers. One more drives out the sixteenth part that has
+//!       been silent longest and has no open transaction: their next batch is taken as from
+//!       an unknown producer, with any sequence. If all have open transactions, the newcomer
+//!       is refused.
+//!   P3  A state restored from a snapshot and the batches after it answers as the one that
+//!       saw every batch.
+//!
+//! Not here: whether a transaction may be written to (its coordinator knows).
+//! Source: KIP-98, KIP-360; Kafka's `ProducerStateManager`; `protocol.md` P32-P34.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::model::ids::{ProducerEpoch, ProducerId};
+use crate::model::offset::{Offset, Sequence};
+use crate::model::time::Timestamp;
+use crate::partition::snapshot::{SnapshotReader, SnapshotWriter};
+use crate::record::batch::BatchInfo;
+
+pub use crate::partition::snapshot::SnapshotError;
+
+/// Batches of each producer in which a retry is recognised. Source: Kafka's
+/// `NUM_BATCHES_TO_RETAIN`; clients keep at most five requests in flight.
+pub const BATCHES_KEPT: usize = 5;
+/// Producers remembered a partition (P2); about 2.5 MiB when full.
+pub const PRODUCERS_MAX: usize = 10_000;
+/// The part of the producers that is driven out at once, so that the search is paid rarely.
+const EVICTED_PART: usize = 16;
+
+/// `YEPS`, at the front of a snapshot.
+const MAGIC: u32 = 0x5945_5053;
+const VERSION: u16 = 1;
+const PRODUCER_BYTES_MIN: usize = 27;
+const BATCH_BYTES: usize = 28;
+const COMPLETED_BYTES: usize = 16;
+
+/// One batch that a retry may repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct KeptBatch {
+    base_sequence: Sequence,
+    last_sequence: Sequence,
+    base_offset: Offset,
+    /// Last offset less the base offset: as many as there are sequences, less one.
+    offset_delta: i32,
+    max_timestamp: Timestamp,
+}
+
+impl KeptBatch {
+    const NONE: KeptBatch = KeptBatch {
+        base_sequence: Sequence::NONE,
+        last_sequence: Sequence::NONE,
+        base_offset: Offset::NONE,
+        offset_delta: 0,
+        max_timestamp: Timestamp::NONE,
+    };
+}
+
+/// What is known of one producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Producer {
+    epoch: ProducerEpoch,
+    /// The shard's wall clock when it last wrote; for expiry.
+    last_used: Timestamp,
+    /// First offset of its open transaction.
+    open: Option<Offset>,
+    kept_count: usize,
+    kept: [KeptBatch; BATCHES_KEPT],
+}
+
+impl Producer {
+    fn new(epoch: ProducerEpoch, now: Timestamp) -> Producer {
+        Producer {
+            epoch,
+            last_used: now,
+            open: None,
+            kept_count: 0,
+            kept: [KeptBatch::NONE; BATCHES_KEPT],
+        }
+    }
+
+    fn kept(&self) -> &[KeptBatch] {
+        &self.kept[..self.kept_count]
+    }
+
+    fn last_sequence(&self) -> Option<Sequence> {
+        self.kept().last().map(|batch| batch.last_sequence)
+    }
+
+    /// Keeps one more batch, and forgets the oldest if there is no room (P1).
+    fn keep(&mut self, batch: KeptBatch) {
+        if self.kept_count == BATCHES_KEPT {
+            self.kept.rotate_left(1);
+            self.kept_count -= 1;
+        }
+        self.kept[self.kept_count] = batch;
+        self.kept_count += 1;
+    }
+
+    /// A new epoch forgets the batches of the one before (P1).
+    fn enter(&mut self, epoch: ProducerEpoch) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.kept_count = 0;
+        }
+    }
+}
+
+/// A transaction that has its marker, but whose marker consumers cannot read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Completed {
+    first: Offset,
+    marker: Offset,
+}
+
+/// What a batch of a producer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sequenced {
+    /// To be appended.
+    New,
+    /// The same as one that is in the log already.
+    Duplicate {
+        /// Where that one begins.
+        base_offset: Offset,
+        /// Where it ends, inclusive.
+        last_offset: Offset,
+        /// Its largest timestamp; the time of its append under `LogAppendTime`.
+        max_timestamp: Timestamp,
+    },
+}
+
+/// Why a producer's batch is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProducerError {
+    /// A newer instance of the producer has written already.
+    StaleEpoch {
+        /// The batch's.
+        epoch: ProducerEpoch,
+        /// The newest seen.
+        current: ProducerEpoch,
+    },
+    /// Not the sequence that follows the last one.
+    OutOfOrderSequence {
+        /// The batch's.
+        base_sequence: Sequence,
+        /// The one that would have been next.
+        expected: Sequence,
+    },
+    /// A batch outside any transaction, from a producer whose transaction is open.
+    TransactionOpen {
+        /// The producer.
+        producer_id: ProducerId,
+    },
+    /// [`PRODUCERS_MAX`] producers have open transactions (P2).
+    TooManyProducers,
+}
+
+impl fmt::Display for ProducerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StaleEpoch { epoch, current } => {
+                write!(f, "producer epoch {} is older than {}", epoch.0, current.0)
+            }
+            Self::OutOfOrderSequence { base_sequence, expected } => {
+                write!(f, "sequence {} came where {} was due", base_sequence.0, expected.0)
+            }
+            Self::TransactionOpen { producer_id } => {
+                write!(f, "producer {} has an open transaction", producer_id.0)
+            }
+            Self::TooManyProducers => {
+                write!(f, "{PRODUCERS_MAX} producers have open transactions in the partition")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ProducerError {}
+
+/// The producers of one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProducerState {
+    /// Ordered, so that no answer depends on a hash.
+    producers: BTreeMap<ProducerId, Producer>,
+    /// First offsets of the open transactions.
+    open: BTreeMap<Offset, ProducerId>,
+    /// Ended transactions whose marker is at or above the high watermark, by first offset.
+    completed: BTreeMap<Offset, Completed>,
+}
+
+impl ProducerState {
+    /// A state that knows no producer.
+    pub fn new() -> ProducerState {
+        ProducerState::default()
+    }
+
+    /// How many producers are known.
+    pub fn count(&self) -> usize {
+        self.producers.len()
+    }
+
+    /// Judges a client's batch before its append; its offsets are not looked at.
+    /// Errors: [`ProducerError`], the producer's doing. Source: `protocol.md` P32, P33.
+    pub fn check(&self, info: &BatchInfo) -> Result<Sequenced, ProducerError> {
+        if !info.has_producer_id() {
+            return Ok(Sequenced::New);
+        }
+        let Some(producer) = self.producers.get(&info.producer_id) else {
+            return self.check_room();
+        };
+        if let Some(duplicate) = find_duplicate(producer, info) {
+            return Ok(duplicate);
+        }
+        if info.producer_epoch < producer.epoch {
+            let (epoch, current) = (info.producer_epoch, producer.epoch);
+            return Err(ProducerError::StaleEpoch { epoch, current });
+        }
+        let same_epoch = info.producer_epoch == producer.epoch;
+        let last = if same_epoch { producer.last_sequence() } else { None };
+        let expected = last.map_or(Sequence(0), |last| last.plus(1));
+        if info.base_sequence != expected {
+            let base_sequence = info.base_sequence;
+            return Err(ProducerError::OutOfOrderSequence { base_sequence, expected });
+        }
+        if producer.open.is_some() && !info.attributes.is_transactional() {
+            return Err(ProducerError::TransactionOpen { producer_id: info.producer_id });
+        }
+        Ok(Sequenced::New)
+    }
+
+    /// Judges a coordinator's control batch: it ends what its producer's epoch began, or a
+    /// later epoch fences it. Errors: [`ProducerError::StaleEpoch`].
+    pub fn check_marker(&self, info: &BatchInfo) -> Result<(), ProducerError> {
+        match self.producers.get(&info.producer_id) {
+            Some(producer) if info.producer_epoch < producer.epoch => {
+                let (epoch, current) = (info.producer_epoch, producer.epoch);
+                Err(ProducerError::StaleEpoch { epoch, current })
+            }
+            Some(_) => Ok(()),
+            None => self.check_room().map(|_| ()),
+        }
+    }
+
+    /// An unknown producer may begin with any sequence, if there is room for it (P2).
+    fn check_room(&self) -> Result<Sequenced, ProducerError> {
+        if self.producers.len() >= PRODUCERS_MAX && self.open.len() >= PRODUCERS_MAX {
+            return Err(ProducerError::TooManyProducers);
+        }
+        Ok(Sequenced::New)
+    }
+
+    /// Notes a batch that is in the log, at the offsets of `info`; nothing is checked.
+    ///
+    /// `now` is the shard's wall clock. A control batch ends its producer's transaction.
+    pub fn note(&mut self, now: Timestamp, info: &BatchInfo) {
+        if !info.has_producer_id() {
+            return;
+        }
+        if !self.producers.contains_key(&info.producer_id) {
+            self.make_room();
+        }
+        let epoch = info.producer_epoch;
+        let producer =
+            self.producers.entry(info.producer_id).or_insert_with(|| Producer::new(epoch, now));
+        producer.last_used = producer.last_used.max(now);
+        producer.enter(epoch);
+        if info.attributes.is_control() {
+            if let Some(first) = producer.open.take() {
+                self.open.remove(&first);
+                self.completed.insert(first, Completed { first, marker: info.last_offset });
+            }
+            return;
+        }
+        if info.base_sequence.0 >= 0 {
+            producer.keep(KeptBatch {
+                base_sequence: info.base_sequence,
+                last_sequence: info.last_sequence,
+                base_offset: info.base_offset,
+                offset_delta: i32::try_from(info.last_offset.0 - info.base_offset.0)
+                    .expect("a batch's last offset delta has 31 bits"),
+                max_timestamp: info.max_timestamp,
+            });
+        }
+        if info.attributes.is_transactional() && producer.open.is_none() {
+            producer.open = Some(info.base_offset);
+            self.open.insert(info.base_offset, info.producer_id);
+        }
+    }
+
+    /// Drives out the longest silent if there is no room for one more (P2).
+    fn make_room(&mut self) {
+        if self.producers.len() < PRODUCERS_MAX {
+            return;
+        }
+        let idle = self.producers.iter().filter(|(_, producer)| producer.open.is_none());
+        let mut by_use: Vec<(Timestamp, ProducerId)> =
+            idle.map(|(&id, producer)| (producer.last_used, id)).collect();
+        let evicted = (PRODUCERS_MAX / EVICTED_PART).min(by_use.len());
+        if evicted < by_use.len() {
+            by_use.select_nth_unstable(evicted);
+        }
+        for (_, id) in &by_use[..evicted] {
+            self.producers.remove(id);
+        }
+    }
+
+    /// Forgets producers that wrote nothing for `expiration_ms` and have no open transaction;
+    /// returns how many. Source: `producer.id.expiration.ms`, KIP-360.
+    pub fn expire(&mut self, now: Timestamp, expiration_ms: i64) -> usize {
+        let before = self.producers.len();
+        self.producers.retain(|_, producer| {
+            let silent_ms = now.0.saturating_sub(producer.last_used.0);
+            producer.open.is_some() || silent_ms < expiration_ms
+        });
+        before - self.producers.len()
+    }
+
+    /// First offset of the oldest transaction that is open, or ended by a marker that
+    /// consumers cannot read yet: the last stable offset is not above it.
+    pub fn first_unstable(&self) -> Option<Offset> {
+        let open = self.open.keys().next();
+        let completed = self.completed.keys().next();
+        open.into_iter().chain(completed).min().copied()
+    }
+
+    /// Forgets the ended transactions whose markers are below the high watermark now.
+    pub fn on_high_watermark(&mut self, high_watermark: Offset) {
+        if !self.completed.is_empty() {
+            self.completed.retain(|_, transaction| transaction.marker >= high_watermark);
+        }
+    }
+
+    /// The state as bytes for a snapshot of the log up to `covers_end`, exclusive.
+    pub fn encode(&self, covers_end: Offset) -> Vec<u8> {
+        let mut out = SnapshotWriter::new(MAGIC, VERSION);
+        out.put(&covers_end.0.to_be_bytes());
+        out.put_count(self.producers.len());
+        for (id, producer) in &self.producers {
+            encode_producer(&mut out, *id, producer);
+        }
+        out.put_count(self.completed.len());
+        for transaction in self.completed.values() {
+            out.put(&transaction.first.0.to_be_bytes());
+            out.put(&transaction.marker.0.to_be_bytes());
+        }
+        out.finish()
+    }
+
+    /// The state of a snapshot, and the offset from which batches are to be noted.
+    /// Errors: [`SnapshotError`]; then an older snapshot or the whole log has to do.
+    pub fn decode(bytes: &[u8]) -> Result<(ProducerState, Offset), SnapshotError> {
+        let mut reader = SnapshotReader::new(bytes, MAGIC, VERSION)?;
+        let covers_end = Offset(reader.take_i64()?);
+        let mut state = ProducerState::new();
+        let count = reader.take_count(PRODUCER_BYTES_MIN)?;
+        for _ in 0..count {
+            let (id, producer) = decode_producer(&mut reader)?;
+            let ascends = state.producers.last_key_value().is_none_or(|(last, _)| *last < id);
+            let opens = producer.open.is_none_or(|first| state.open.insert(first, id).is_none());
+            if !ascends || !opens {
+                return Err(SnapshotError::BadValue);
+            }
+            state.producers.insert(id, producer);
+        }
+        let count = reader.take_count(COMPLETED_BYTES)?;
+        for _ in 0..count {
+            let first = Offset(reader.take_i64()?);
+            let marker = Offset(reader.take_i64()?);
+            let ascends = state.completed.last_key_value().is_none_or(|(last, _)| *last < first);
+            if first.0 < 0 || marker < first || !ascends {
+                return Err(SnapshotError::BadValue);
+            }
+            state.completed.insert(first, Completed { first, marker });
+        }
+        reader.finish()?;
+        let fits = covers_end.0 >= 0 && state.producers.len() <= PRODUCERS_MAX;
+        if fits { Ok((state, covers_end)) } else { Err(SnapshotError::BadValue) }
+    }
+
+    /// Holds P1 of the producer that wrote last, and P2.
+    pub fn assert_invariants(&self, last_writer: ProducerId) {
+        assert!(self.producers.len() <= PRODUCERS_MAX, "P2");
+        assert!(self.open.len() <= self.producers.len(), "a producer has one open transaction");
+        let Some(producer) = self.producers.get(&last_writer) else { return };
+        assert!(producer.kept_count <= BATCHES_KEPT, "P1");
+        for pair in producer.kept().windows(2) {
+            assert!(pair[0].base_offset < pair[1].base_offset, "P1: oldest first");
+        }
+    }
+}
+
+fn find_duplicate(producer: &Producer, info: &BatchInfo) -> Option<Sequenced> {
+    if info.producer_epoch != producer.epoch {
+        return None;
+    }
+    let same = |batch: &&KeptBatch| {
+        batch.base_sequence == info.base_sequence && batch.last_sequence == info.last_sequence
+    };
+    producer.kept().iter().find(same).map(|batch| Sequenced::Duplicate {
+        base_offset: batch.base_offset,
+        last_offset: batch.base_offset.plus(i64::from(batch.offset_delta)),
+        max_timestamp: batch.max_timestamp,
+    })
+}
+
+fn encode_producer(out: &mut SnapshotWriter, id: ProducerId, producer: &Producer) {
+    out.put(&id.0.to_be_bytes());
+    out.put(&producer.epoch.0.to_be_bytes());
+    out.put(&producer.last_used.0.to_be_bytes());
+    out.put(&producer.open.unwrap_or(Offset::NONE).0.to_be_bytes());
+    out.put(&[u8::try_from(producer.kept_count).expect("P1")]);
+    for batch in producer.kept() {
+        out.put(&batch.base_sequence.0.to_be_bytes());
+        out.put(&batch.last_sequence.0.to_be_bytes());
+        out.put(&batch.base_offset.0.to_be_bytes());
+        out.put(&batch.offset_delta.to_be_bytes());
+        out.put(&batch.max_timestamp.0.to_be_bytes());
+    }
+}
+
+fn decode_producer(
+    reader: &mut SnapshotReader<'_>,
+) -> Result<(ProducerId, Producer), SnapshotError> {
+    let id = ProducerId(reader.take_i64()?);
+    let epoch = ProducerEpoch(i16::from_be_bytes(reader.take()?));
+    let last_used = Timestamp(reader.take_i64()?);
+    let open = match reader.take_i64()? {
+        -1 => None,
+        first if first >= 0 => Some(Offset(first)),
+        _ => return Err(SnapshotError::BadValue),
+    };
+    let [count] = reader.take()?;
+    if usize::from(count) > BATCHES_KEPT || id.0 < 0 {
+        return Err(SnapshotError::BadValue);
+    }
+    let mut producer = Producer { open, ..Producer::new(epoch, last_used) };
+    for _ in 0..count {
+        let batch = decode_batch(reader)?;
+        let grows = producer.kept().last().is_none_or(|last| last.base_offset < batch.base_offset);
+        if !grows {
+            return Err(SnapshotError::BadValue);
+        }
+        producer.keep(batch);
+    }
+    Ok((id, producer))
+}
+
+fn decode_batch(reader: &mut SnapshotReader<'_>) -> Result<KeptBatch, SnapshotError> {
+    let batch = KeptBatch {
+        base_sequence: Sequence(reader.take_i32()?),
+        last_sequence: Sequence(reader.take_i32()?),
+        base_offset: Offset(reader.take_i64()?),
+        offset_delta: reader.take_i32()?,
+        max_timestamp: Timestamp(reader.take_i64()?),
+    };
+    let sane = batch.base_sequence.0 >= 0
+        && batch.last_sequence.0 >= 0
+        && batch.base_offset.0 >= 0
+        && batch.offset_delta >= 0
+        && batch.base_offset.0.checked_add(i64::from(batch.offset_delta) + 1).is_some();
+    if sane { Ok(batch) } else { Err(SnapshotError::BadValue) }
+}
+
+const _: () = assert!(BATCH_BYTES == 4 + 4 + 8 + 4 + 8);
