@@ -1,1 +1,5 @@
 //! Listeners, connections, frames, responses (tier T3).
+//!
+//! The broker implements [`service::Service`].
+
+pub mod service;
