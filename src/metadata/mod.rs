@@ -9,9 +9,11 @@
 
 pub mod alter;
 pub mod brokers;
+pub mod codec;
 pub mod commands;
 pub mod create_topics;
 pub mod delta;
+mod frozen;
 pub mod image;
 pub mod placement;
 pub mod record;

@@ -1,0 +1,236 @@
+//! Records and images as bytes: what an entry of the metadata log and a snapshot hold.
+//!
+//! In:   records, or bytes from a disk or a peer.
+//! Out:  bytes, or records; never a panic, whatever the bytes.
+//! Home: pure.
+//!
+//! A frame, little-endian, no padding; an entry's payload is frames back to back:
+//! ```text
+//!   0  u32  length of the payload in bytes, at most FRAME_PAYLOAD_BYTES_MAX
+//!   4  u32  CRC-32C of bytes 0..4, 8..12 and of the payload
+//!   8  u16  type          (`frozen.rs`; 0x7f00 and above: parts of a snapshot)
+//!  10  u16  version of the type
+//!  12       payload
+//! ```
+//! A snapshot is a header frame (index, number of records), the records of
+//! `MetadataImage::to_records` in their order, and a footer frame (CRC-32C of all before it).
+//!
+//! Invariants
+//!   D1  Decoding what was encoded gives it back; equal images encode to equal bytes.
+//!   D2  Any single damaged byte is noticed.
+//!
+//! Not here: what records mean (`image.rs`), the files they lie in (`crate::controller`).
+
+use std::fmt;
+
+use crate::metadata::frozen::{ThawError, TypeAndVersion, freeze, thaw};
+use crate::metadata::image::{ApplyError, MetadataImage};
+use crate::metadata::record::Record;
+
+/// Most bytes of one record: far above the largest (a partition of 128 replicas is 2 KiB).
+pub const FRAME_PAYLOAD_BYTES_MAX: usize = 1 << 20;
+
+const HEADER_BYTES: usize = 12;
+
+const SNAPSHOT_HEADER_V1: TypeAndVersion = TypeAndVersion(0x7f00, 1);
+const SNAPSHOT_FOOTER_V1: TypeAndVersion = TypeAndVersion(0x7f01, 1);
+const SNAPSHOT_HEADER_BYTES: usize = 16;
+const SNAPSHOT_FOOTER_BYTES: usize = 4;
+
+/// Why bytes are not the records or the image they should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodecError {
+    /// The bytes end within a frame.
+    Truncated {
+        /// Where the frame starts.
+        at: usize,
+    },
+    /// A frame is longer than [`FRAME_PAYLOAD_BYTES_MAX`].
+    TooLong {
+        /// Where the frame starts.
+        at: usize,
+        /// Its length field.
+        bytes: u32,
+    },
+    /// The checksum does not fit.
+    BadChecksum {
+        /// Where the frame starts.
+        at: usize,
+    },
+    /// A type or version that this release does not know: written by a newer one.
+    UnknownType {
+        /// Where the frame starts.
+        at: usize,
+        /// The type.
+        kind: u16,
+        /// Its version.
+        version: u16,
+    },
+    /// The payload is not of its type.
+    Malformed {
+        /// Where the frame starts.
+        at: usize,
+    },
+    /// A snapshot without header, footer or the records it announces.
+    BadSnapshot,
+    /// The records of a snapshot contradict one another.
+    Contradiction(ApplyError),
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated { at } => write!(f, "the record at byte {at} is cut off"),
+            Self::TooLong { at, bytes } => {
+                write!(f, "the record at byte {at} claims a length of {bytes} bytes")
+            }
+            Self::BadChecksum { at } => write!(f, "the record at byte {at} is damaged"),
+            Self::UnknownType { at, kind, version } => write!(
+                f,
+                "the record at byte {at} is of type {kind} version {version}, written by a \
+                 newer release"
+            ),
+            Self::Malformed { at } => write!(f, "the record at byte {at} makes no sense"),
+            Self::BadSnapshot => write!(f, "the snapshot is incomplete"),
+            Self::Contradiction(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CodecError {}
+
+/// The bytes of `records`, frame after frame.
+pub fn encode_records(records: &[Record]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for record in records {
+        let (kind, payload) = freeze(record);
+        put_frame(&mut bytes, kind, &payload);
+    }
+    bytes
+}
+
+/// The records that `bytes` hold, to the last byte. Errors: [`CodecError`].
+pub fn decode_records(bytes: &[u8]) -> Result<Vec<Record>, CodecError> {
+    let mut frames = Frames { bytes, at: 0 };
+    let mut records = Vec::new();
+    while let Some(frame) = frames.next()? {
+        records.push(frame.record()?);
+    }
+    Ok(records)
+}
+
+/// The bytes of a snapshot of `image`; equal images give equal bytes.
+pub fn encode_image(image: &MetadataImage) -> Vec<u8> {
+    let records = image.to_records();
+    let mut header = [0; SNAPSHOT_HEADER_BYTES];
+    header[..8].copy_from_slice(&image.applied_index().to_le_bytes());
+    header[8..].copy_from_slice(&(records.len() as u64).to_le_bytes());
+    let mut bytes = Vec::new();
+    put_frame(&mut bytes, SNAPSHOT_HEADER_V1, &header);
+    bytes.extend_from_slice(&encode_records(&records));
+    let crc = crc32c::crc32c(&bytes);
+    put_frame(&mut bytes, SNAPSHOT_FOOTER_V1, &crc.to_le_bytes());
+    bytes
+}
+
+/// The image whose snapshot `bytes` is. Errors: [`CodecError`].
+pub fn decode_image(bytes: &[u8]) -> Result<MetadataImage, CodecError> {
+    let mut frames = Frames { bytes, at: 0 };
+    let header = frames.next()?.ok_or(CodecError::BadSnapshot)?;
+    let header: [u8; SNAPSHOT_HEADER_BYTES] = header.payload_of(SNAPSHOT_HEADER_V1)?;
+    let (index, count) = header.split_at(8);
+    let index = u64::from_le_bytes(index.try_into().expect("half of 16 bytes"));
+    let count = u64::from_le_bytes(count.try_into().expect("half of 16 bytes"));
+    let mut records = Vec::new();
+    while (records.len() as u64) < count {
+        let frame = frames.next()?.ok_or(CodecError::BadSnapshot)?;
+        records.push(frame.record()?);
+    }
+    let crc = crc32c::crc32c(&bytes[..frames.at]);
+    let footer = frames.next()?.ok_or(CodecError::BadSnapshot)?;
+    let footer: [u8; SNAPSHOT_FOOTER_BYTES] = footer.payload_of(SNAPSHOT_FOOTER_V1)?;
+    if u32::from_le_bytes(footer) != crc || frames.next()?.is_some() {
+        return Err(CodecError::BadSnapshot);
+    }
+    MetadataImage::from_records(index, &records).map_err(CodecError::Contradiction)
+}
+
+fn put_frame(bytes: &mut Vec<u8>, kind: TypeAndVersion, payload: &[u8]) {
+    assert!(payload.len() <= FRAME_PAYLOAD_BYTES_MAX, "commands bound what a record holds");
+    let length = u32::try_from(payload.len()).expect("below the maximum").to_le_bytes();
+    let mut tail = [0; 4];
+    tail[..2].copy_from_slice(&kind.0.to_le_bytes());
+    tail[2..].copy_from_slice(&kind.1.to_le_bytes());
+    bytes.extend_from_slice(&length);
+    bytes.extend_from_slice(&checksum(length, tail, payload).to_le_bytes());
+    bytes.extend_from_slice(&tail);
+    bytes.extend_from_slice(payload);
+}
+
+fn checksum(length: [u8; 4], tail: [u8; 4], payload: &[u8]) -> u32 {
+    let crc = crc32c::crc32c(&length);
+    let crc = crc32c::crc32c_append(crc, &tail);
+    crc32c::crc32c_append(crc, payload)
+}
+
+/// A frame whose checksum fits.
+struct Frame<'a> {
+    at: usize,
+    kind: TypeAndVersion,
+    payload: &'a [u8],
+}
+
+impl Frame<'_> {
+    fn record(&self) -> Result<Record, CodecError> {
+        let TypeAndVersion(kind, version) = self.kind;
+        thaw(self.kind, self.payload).map_err(|error| match error {
+            ThawError::UnknownType => CodecError::UnknownType { at: self.at, kind, version },
+            ThawError::Malformed => CodecError::Malformed { at: self.at },
+        })
+    }
+
+    fn payload_of<const N: usize>(&self, kind: TypeAndVersion) -> Result<[u8; N], CodecError> {
+        if self.kind != kind {
+            return Err(CodecError::BadSnapshot);
+        }
+        self.payload.try_into().map_err(|_| CodecError::Malformed { at: self.at })
+    }
+}
+
+/// A walk over frames.
+struct Frames<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Frames<'a> {
+    /// The next frame, `None` at the end.
+    fn next(&mut self) -> Result<Option<Frame<'a>>, CodecError> {
+        let at = self.at;
+        let rest = &self.bytes[at..];
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let Some((header, rest)) = rest.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(CodecError::Truncated { at });
+        };
+        let word =
+            |from: usize| [header[from], header[from + 1], header[from + 2], header[from + 3]];
+        let length = u32::from_le_bytes(word(0));
+        let payload_bytes = usize::try_from(length).unwrap_or(usize::MAX);
+        if payload_bytes > FRAME_PAYLOAD_BYTES_MAX {
+            return Err(CodecError::TooLong { at, bytes: length });
+        }
+        let Some(payload) = rest.get(..payload_bytes) else {
+            return Err(CodecError::Truncated { at });
+        };
+        let tail = word(8);
+        if checksum(word(0), tail, payload) != u32::from_le_bytes(word(4)) {
+            return Err(CodecError::BadChecksum { at });
+        }
+        self.at += HEADER_BYTES + payload_bytes;
+        let kind = u16::from_le_bytes([tail[0], tail[1]]);
+        let version = u16::from_le_bytes([tail[2], tail[3]]);
+        Ok(Some(Frame { at, kind: TypeAndVersion(kind, version), payload }))
+    }
+}
