@@ -60,8 +60,7 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         None,
         "Addresses given to clients, NAME://HOST:PORT; empty: the listeners \
          themselves.",
-    )
-    .dynamic(),
+    ),
     honoured(
         "auto.create.topics.enable",
         Kind::Boolean,
@@ -138,7 +137,9 @@ pub const BROKER_SETTINGS: &[Setting] = &[
          (auto) chosen by peer.",
     )
     .legal(Legal::OneOf(FETCH_PATHS)),
-    described("group.consumer.assignment.interval.ms", Kind::Int, Some("1000")).unit(Unit::Ms),
+    described("group.consumer.assignment.interval.ms", Kind::Int, Some("1000"))
+        .unit(Unit::Ms)
+        .dynamic(),
     described("group.consumer.assignors", Kind::List, Some("uniform,range")),
     described("group.consumer.heartbeat.interval.ms", Kind::Int, Some("5000")).unit(Unit::Ms),
     described("group.consumer.max.assignment.interval.ms", Kind::Int, Some("15000")).unit(Unit::Ms),
@@ -153,7 +154,8 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     described("group.coordinator.append.linger.ms", Kind::Int, Some("-1")).unit(Unit::Ms),
     described("group.coordinator.background.threads", Kind::Int, Some("2")),
     described("group.coordinator.cached.buffer.max.bytes", Kind::Int, Some("1048588"))
-        .unit(Unit::Bytes),
+        .unit(Unit::Bytes)
+        .dynamic(),
     described(
         "group.coordinator.rebalance.protocols",
         Kind::List,
@@ -165,7 +167,7 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     described("group.max.size", Kind::Int, Some("2147483647")),
     described("group.min.session.timeout.ms", Kind::Int, Some("6000")).unit(Unit::Ms),
     described("inter.broker.listener.name", Kind::String, None),
-    described("leader.imbalance.check.interval.seconds", Kind::Int, Some("300"))
+    described("leader.imbalance.check.interval.seconds", Kind::Long, Some("300"))
         .unit(Unit::Seconds),
     honoured(
         "listener.security.protocol.map",
@@ -210,11 +212,11 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     .dynamic(),
     honoured(
         "log.dir",
-        Kind::String,
+        Kind::List,
         Some("./yeoul-data"),
         "The data directory, when log.dirs is not set.",
     ),
-    honoured("log.dirs", Kind::String, None, "The data directory; today exactly one."),
+    honoured("log.dirs", Kind::List, None, "The data directory; today exactly one."),
     honoured("log.flush", Kind::String, Some("per-ack"), "Default of the topic setting flush.")
         .legal(Legal::OneOf(FLUSH_POLICIES)),
     honoured(

@@ -9,7 +9,7 @@ use std::fmt;
 use super::error::ConfigError;
 
 /// A host and a port; port 0 means "any free one" when listening.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostPort {
     /// Name or address, without brackets; empty listens on every address.
     pub host: String,

@@ -20,3 +20,5 @@ pub mod broker;
 pub mod topic;
 
 pub mod describe;
+
+pub mod process;

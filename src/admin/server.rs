@@ -1,0 +1,200 @@
+//! The admin listener: bound before the broker says it is ready, served until shutdown.
+//!
+//! In:   an address, routes.
+//! Out:  answers over HTTP/1.1; the address that was bound.
+//! Home: the control thread's tokio runtime.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use axum::Router;
+use tokio::net::TcpListener;
+
+use crate::config::listener::HostPort;
+
+/// Why the admin endpoint is not there.
+#[derive(Debug)]
+pub enum AdminError {
+    /// Somebody else listens there.
+    InUse {
+        /// The address.
+        address: HostPort,
+    },
+    /// The address cannot be listened on.
+    Bind {
+        /// The address.
+        address: HostPort,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The listener failed while it served.
+    Serve(io::Error),
+}
+
+impl fmt::Display for AdminError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { address } => write!(
+                f,
+                "admin address {address} is in use: stop what listens there, or start with \
+                 --admin {}:0",
+                address.host
+            ),
+            Self::Bind { address, error } => {
+                write!(f, "cannot listen on admin address {address}: {error}")
+            }
+            Self::Serve(error) => write!(f, "the admin endpoint failed: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AdminError {}
+
+/// A bound admin listener.
+#[derive(Debug)]
+pub struct AdminListener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl AdminListener {
+    /// Binds `address`; port 0 takes any free one.
+    ///
+    /// Errors: [`AdminError::InUse`] and [`AdminError::Bind`].
+    pub async fn bind(address: &HostPort) -> Result<AdminListener, AdminError> {
+        let refused = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => AdminError::InUse { address: address.clone() },
+            _ => AdminError::Bind { address: address.clone(), error },
+        };
+        let host = if address.host.is_empty() { "0.0.0.0" } else { address.host.as_str() };
+        let listener = TcpListener::bind((host, address.port)).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(AdminListener { listener, address })
+    }
+
+    /// The address that was bound, with its real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until `shutdown` ends.
+    ///
+    /// Errors: [`AdminError::Serve`].
+    pub async fn serve(
+        self,
+        router: Router,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), AdminError> {
+        let served = axum::serve(self.listener, router).with_graceful_shutdown(shutdown);
+        served.await.map_err(AdminError::Serve)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::admin::routes::router;
+    use crate::admin::source::{AdminSource, Gathered, Health, Readiness};
+    use crate::metrics::shard::ShardMetrics;
+
+    struct Fake {
+        ready: bool,
+        answers: bool,
+    }
+
+    impl AdminSource for Fake {
+        fn api_name(_: i16) -> &'static str {
+            "any"
+        }
+
+        async fn ping(&self) {
+            if !self.answers {
+                std::future::pending::<()>().await;
+            }
+        }
+
+        async fn readiness(&self) -> Readiness {
+            let reasons = if self.ready { vec![] } else { vec!["recovering".to_owned()] };
+            Readiness { ready: self.ready, reasons }
+        }
+
+        async fn health(&self) -> Health {
+            Health { healthy: true, node_id: 7, ..Health::default() }
+        }
+
+        async fn metrics(&self) -> Gathered {
+            Gathered { shards: vec![ShardMetrics::new(3)], ..Gathered::default() }
+        }
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    fn check(fake: Fake, questions: &[(&str, &str, &str)]) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let any = HostPort { host: "127.0.0.1".to_owned(), port: 0 };
+            let listener = AdminListener::bind(&any).await.unwrap();
+            let address = listener.address();
+            let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+            let served = tokio::spawn(listener.serve(router(Arc::new(fake)), async {
+                stopped.await.ok();
+            }));
+            for (path, status, body) in questions {
+                let answer = get(address, path).await;
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+                assert!(answer.contains(body), "{path}: {answer}");
+            }
+            stop.send(()).unwrap();
+            served.await.unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_ready_broker_answers_every_path() {
+        let questions = [
+            ("/v1/live", "200", r#"{"live":true}"#),
+            ("/v1/ready", "200", r#""ready":true"#),
+            ("/v1/status/ready", "200", r#""ready":true"#),
+            ("/v1/health", "200", r#""node_id":7"#),
+            ("/v1/version", "200", r#""name":"yeoul""#),
+            ("/public_metrics", "200", "yeoul_rpc_active_connections 0"),
+            ("/metrics", "200", "yeoul_rpc_active_connections{shard=\"3\"} 0"),
+            ("/nothing", "404", "no such path"),
+        ];
+        check(Fake { ready: true, answers: true }, &questions);
+    }
+
+    #[test]
+    fn a_broker_that_is_not_ready_or_hangs_says_503() {
+        let questions = [
+            ("/v1/ready", "503", r#""reasons":["recovering"]"#),
+            ("/v1/live", "503", "a shard did not answer in time"),
+        ];
+        check(Fake { ready: false, answers: false }, &questions);
+    }
+
+    #[test]
+    fn an_address_in_use_is_named_with_the_remedy() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let address = HostPort { host: "127.0.0.1".to_owned(), port };
+        let error = runtime.block_on(AdminListener::bind(&address)).unwrap_err();
+        let want = format!("admin address 127.0.0.1:{port} is in use");
+        assert!(error.to_string().starts_with(&want), "{error}");
+    }
+}

@@ -1,0 +1,223 @@
+//! One connection to one broker: versions agreed on first, then one request at a time, or several
+//! before the first answer.
+//!
+//! In:   requests of `crate::protocol`.
+//! Out:  their answers, in order.
+//!
+//! Invariants
+//!   N1  A request goes out in the highest version that both sides know.
+//!   N2  No length is trusted: an answer above [`ANSWER_BYTES_MAX`] ends the connection, and memory
+//!       grows only as bytes arrive.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::error::ClientError;
+use crate::config::listener::HostPort;
+use crate::protocol::api::ApiKey;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::frame;
+use crate::protocol::header::ResponseHeader;
+use crate::protocol::message::{Message, Request};
+use crate::protocol::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use crate::protocol::primitives::{DecodeError, Reader};
+
+/// Largest answer taken, in bytes.
+pub const ANSWER_BYTES_MAX: i64 = 512 << 20;
+
+/// A connection whose versions are agreed on.
+#[derive(Debug)]
+pub struct Connection {
+    broker: HostPort,
+    stream: TcpStream,
+    client_id: String,
+    timeout: Duration,
+    versions: BTreeMap<i16, (i16, i16)>,
+    next_correlation_id: i32,
+}
+
+/// A request that was sent and not answered yet.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "its answer comes before that of any later request"]
+pub struct Sent {
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+}
+
+impl Connection {
+    /// Connects, and asks which versions the broker serves. No step takes longer than `timeout`.
+    ///
+    /// Errors: the broker cannot be reached, or does not speak Kafka's protocol.
+    pub fn open(
+        broker: &HostPort,
+        client_id: &str,
+        timeout: Duration,
+    ) -> Result<Connection, ClientError> {
+        let stream = connect(broker, timeout)?;
+        let broken = |error| ClientError::Connect { broker: broker.clone(), error };
+        stream.set_nodelay(true).map_err(broken)?;
+        stream.set_read_timeout(Some(timeout)).map_err(broken)?;
+        stream.set_write_timeout(Some(timeout)).map_err(broken)?;
+        let mut connection = Connection {
+            broker: broker.clone(),
+            stream,
+            client_id: client_id.to_owned(),
+            timeout,
+            versions: BTreeMap::new(),
+            next_correlation_id: 0,
+        };
+        connection.negotiate()?;
+        Ok(connection)
+    }
+
+    /// The broker at the other end.
+    pub fn broker(&self) -> &HostPort {
+        &self.broker
+    }
+
+    /// Sends `request` and waits for its answer. Errors: [`ClientError`].
+    pub fn call<R: Request>(&mut self, request: &R) -> Result<R::Response, ClientError> {
+        let sent = self.send(request)?;
+        self.receive::<R::Response>(sent)
+    }
+
+    /// Sends `request`; its answer is fetched with [`Connection::receive`], in order.
+    ///
+    /// Errors: it cannot be said in a version the broker serves, or the connection broke.
+    pub fn send<M: Message>(&mut self, request: &M) -> Result<Sent, ClientError> {
+        let version = self.version_of::<M>()?;
+        self.send_at(request, version)
+    }
+
+    /// The version requests of `M` go out in (N1). Errors: [`ClientError::NotServed`].
+    pub fn version_of<M: Message>(&self) -> Result<i16, ClientError> {
+        let served = self.versions.get(&M::KEY.key());
+        let version = served.and_then(|(first, last)| {
+            let version = (*last).min(*M::VERSIONS.end());
+            (*first.max(M::VERSIONS.start()) <= version).then_some(version)
+        });
+        version.ok_or(ClientError::NotServed { broker: self.broker.clone(), api: M::KEY })
+    }
+
+    /// Waits for the answer to `sent`, the oldest that is not answered.
+    ///
+    /// Errors: none came in time, or it is malformed; the connection is of no use afterwards.
+    pub fn receive<M: Message>(&mut self, sent: Sent) -> Result<M, ClientError> {
+        assert!(sent.api == M::KEY, "the answer is read as what was asked");
+        let frame = self.read_answer(sent)?;
+        let malformed = |error| self.malformed(sent.api, error);
+        let mut reader = Reader::shared(&frame);
+        let header = ResponseHeader::decode(&mut reader, sent.api, sent.version);
+        if header.map_err(malformed)?.correlation_id != sent.correlation_id {
+            return Err(ClientError::WrongAnswer { broker: self.broker.clone(), api: sent.api });
+        }
+        M::decode(&mut reader, sent.version).map_err(malformed)
+    }
+
+    fn send_at<M: Message>(&mut self, request: &M, version: i16) -> Result<Sent, ClientError> {
+        let sent = Sent { api: M::KEY, version, correlation_id: self.next_correlation_id };
+        self.next_correlation_id = self.next_correlation_id.wrapping_add(1);
+        let frame = frame::request(sent.correlation_id, Some(&self.client_id), version, request)
+            .map_err(|error| ClientError::Encode { api: M::KEY, error })?;
+        self.stream.write_all(&frame).map_err(|error| self.broken(M::KEY, error))?;
+        Ok(sent)
+    }
+
+    /// An older broker answers an ApiVersions request it does not know in version 0, so it is
+    /// asked again in that one. Source: KIP-511.
+    fn negotiate(&mut self) -> Result<(), ClientError> {
+        let request = ApiVersionsRequest {
+            client_software_name: env!("CARGO_PKG_NAME").to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..ApiVersionsRequest::default()
+        };
+        let newest = *<ApiVersionsRequest as Message>::VERSIONS.end();
+        let sent = self.send_at(&request, newest)?;
+        let frame = self.read_answer(sent)?;
+        let refused = frame.get(4..6) == Some(&ErrorCode::UnsupportedVersion.code().to_be_bytes());
+        let (frame, version) = if refused {
+            let sent = self.send_at(&ApiVersionsRequest::default(), 0)?;
+            (self.read_answer(sent)?, 0)
+        } else {
+            (frame, newest)
+        };
+        let answer = self.decode_versions(&frame, version)?;
+        if answer.error_code != 0 {
+            return Err(ClientError::Refused {
+                api: ApiKey::ApiVersions,
+                subject: self.broker.to_string(),
+                code: answer.error_code,
+                message: None,
+            });
+        }
+        let row = |api: crate::protocol::messages::api_versions::ApiVersion| {
+            (api.api_key, (api.min_version, api.max_version))
+        };
+        self.versions = answer.api_keys.into_iter().map(row).collect();
+        Ok(())
+    }
+
+    fn decode_versions(
+        &self,
+        frame: &Bytes,
+        version: i16,
+    ) -> Result<ApiVersionsResponse, ClientError> {
+        let malformed = |error| self.malformed(ApiKey::ApiVersions, error);
+        let mut reader = Reader::shared(frame);
+        ResponseHeader::decode(&mut reader, ApiKey::ApiVersions, version).map_err(malformed)?;
+        ApiVersionsResponse::decode(&mut reader, version).map_err(malformed)
+    }
+
+    fn read_answer(&mut self, sent: Sent) -> Result<Bytes, ClientError> {
+        let mut prefix = [0; 4];
+        let read = self.stream.read_exact(&mut prefix);
+        read.map_err(|error| self.broken(sent.api, error))?;
+        let bytes = i64::from(i32::from_be_bytes(prefix));
+        let length = u64::try_from(bytes).ok().filter(|_| bytes <= ANSWER_BYTES_MAX);
+        let Some(length) = length else {
+            return Err(ClientError::AnswerTooLarge { broker: self.broker.clone(), bytes });
+        };
+        let mut frame = Vec::new();
+        let read = (&mut self.stream).take(length).read_to_end(&mut frame);
+        read.map_err(|error| self.broken(sent.api, error))?;
+        if u64::try_from(frame.len()).ok() != Some(length) {
+            return Err(self.broken(sent.api, io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(Bytes::from(frame))
+    }
+
+    fn broken(&self, api: ApiKey, error: io::Error) -> ClientError {
+        let broker = self.broker.clone();
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                ClientError::Timeout { broker, api, waited: self.timeout }
+            }
+            _ => ClientError::Broken { broker, api, error },
+        }
+    }
+
+    fn malformed(&self, api: ApiKey, error: DecodeError) -> ClientError {
+        ClientError::Malformed { broker: self.broker.clone(), api, error }
+    }
+}
+
+/// Tries each address of the broker's name, the first that connects wins.
+fn connect(broker: &HostPort, timeout: Duration) -> Result<TcpStream, ClientError> {
+    let host = if broker.host.is_empty() { "127.0.0.1" } else { broker.host.as_str() };
+    let addresses = (host, broker.port)
+        .to_socket_addrs()
+        .map_err(|error| ClientError::Resolve { broker: broker.clone(), error })?;
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(ClientError::Connect { broker: broker.clone(), error: last })
+}
