@@ -5,4 +5,7 @@
 
 pub mod directory;
 pub mod file;
+pub mod real_directory;
+pub mod real_file;
+pub mod sendfile;
 pub mod slice;
