@@ -577,21 +577,26 @@ pub fn set_timestamps(bytes: &mut [u8], timestamp_type: TimestampType, max_times
     seal(bytes);
 }
 
+/// Names another codec in the header at the front of `bytes`; the checksum is left to [`seal`].
+///
+/// Panics: if `bytes` is shorter than a header, our own bug.
+pub fn set_codec(bytes: &mut [u8], codec: Codec) {
+    let header = header_mut(bytes);
+    let attributes = Attributes(header.attributes.get()).with_codec(codec);
+    header.attributes.set(attributes.0);
+}
+
 /// Sets the length field and the checksum of a batch whose bytes are complete.
 ///
 /// Panics: if `bytes` is shorter than a header or longer than 2^31, our own bug.
 pub fn seal(bytes: &mut [u8]) {
     assert!(bytes.len() >= HEADER_BYTES, "B1: only a whole batch is sealed");
     let length = i32::try_from(bytes.len() - FRAME_BYTES).expect("a batch is below 2 GiB");
-    let crc = crc32c_after_header_set(bytes);
+    // The checksum covers neither itself nor the length.
+    let crc = crc32c(&bytes[CRC_START..]);
     let header = header_mut(bytes);
     header.length.set(length);
     header.crc.set(crc);
-}
-
-/// The checksum covers neither itself nor the length, so it may be computed before both are set.
-fn crc32c_after_header_set(bytes: &[u8]) -> u32 {
-    crc32c(&bytes[CRC_START..])
 }
 
 /// All that a header says but length and checksum, which [`seal`] sets.

@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::model::ids::{ProducerEpoch, ProducerId};
 use crate::model::offset::{LeaderEpoch, Offset, Sequence};
@@ -160,7 +160,7 @@ impl BatchBuilder {
         bytes.extend_from_slice(&header);
         compress(self.codec, &self.records, &mut bytes);
         batch::seal(&mut bytes);
-        BytesMut::from(&bytes[..])
+        BytesMut::from(Bytes::from(bytes))
     }
 }
 

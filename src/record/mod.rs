@@ -12,4 +12,10 @@ pub mod compression;
 pub mod control;
 pub mod crc;
 pub mod records;
+pub mod validate;
 pub mod varint;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod hostile;
