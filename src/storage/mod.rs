@@ -1,1 +1,31 @@
-//! The durable log of one partition (tier T3).
+//! The durable log of one partition, on any [`crate::io::directory::Directory`] (tier T3).
+//!
+//! `log` is the handle and its calls, `plan` and `appender` the writing, `tail` and `reader` the
+//! reading, `recovery` the start, `retention`, `truncation` and `closing` what ends records or the
+//! log. Rules W1 to W11 are those of the storage page: what is acknowledged is durable, a block is
+//! never in two writes, names are synced, a failed write or sync stops the directory.
+
+mod appender;
+pub mod log;
+pub mod options;
+pub mod reader;
+pub mod recovery;
+pub mod retention;
+pub mod tail;
+
+mod checkpoint;
+mod closing;
+mod epochs;
+mod lookup;
+mod names;
+mod offset_index;
+mod plan;
+mod segment;
+mod signal;
+mod snapshot;
+mod time_index;
+mod truncation;
+mod walk;
+
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,362 @@
+//! Finding things in a log: files, indexes, batches by offset and by time.
+//!
+//! In:   offsets and timestamps.
+//! Out:  batches with their bytes; the caller looks at records within them.
+//! Home: the partition's shard.
+//!
+//! Invariants
+//!   O1  At most [`INDEXES_HELD_MAX`] indexes of sealed segments are held per log.
+//!   O2  A bad or missing index is made again from the segment, and saved.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::io::directory::Directory;
+use crate::io::file::{File, IoError};
+use crate::model::offset::{LeaderEpoch, Offset};
+use crate::model::time::Timestamp;
+use crate::record::batch::{Batch, BatchInfo};
+use crate::storage::log::{Inner, Log, LogError, OffsetRange};
+use crate::storage::names;
+use crate::storage::offset_index::SparseIndex;
+use crate::storage::recovery::load_index;
+use crate::storage::segment::{Mark, Segment, Slot, Sums};
+use crate::storage::walk::{Course, Look, Stop, walk};
+
+/// Indexes of sealed segments held in memory per log.
+const INDEXES_HELD_MAX: usize = 4;
+
+/// A batch found by its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its numbers.
+    pub info: BatchInfo,
+    /// The whole batch; its records tell the exact offset.
+    pub bytes: Bytes,
+}
+
+/// An index that several may hold.
+pub(super) type SharedIndex = Rc<RefCell<SparseIndex>>;
+
+impl<D: Directory> Log<D> {
+    /// The first batch that ends after `from`, at or before `upto`, and holds a timestamp of
+    /// `wanted` or later. If no record of it that the caller may show is late enough, the caller
+    /// asks again from the batch's end. Errors: `Damaged`, `Offline`.
+    pub async fn batch_for_timestamp(
+        &self,
+        wanted: Timestamp,
+        from: Offset,
+        upto: Offset,
+    ) -> Result<Option<Found>, LogError> {
+        let from = from.max(self.log_start());
+        for base in self.inner.bases_within(from, upto) {
+            let sums = match self.inner.sums(base).await {
+                Err(LogError::OutOfRange { .. }) => continue, // removed meanwhile
+                sums => sums?,
+            };
+            if sums.max_timestamp < wanted {
+                continue;
+            }
+            let late = |info: &BatchInfo| {
+                info.end_offset() > from
+                    && info.end_offset() <= upto
+                    && info.max_timestamp >= wanted
+            };
+            let index = self.inner.index(base).await?;
+            let entry = index.borrow().before_time(wanted);
+            let start = entry.map(|entry| self.inner.mark_of(&index, entry.position));
+            let found = self.inner.find_from(base, start.unwrap_or(base_mark(base)), late).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first batch with the largest timestamp of the log; `None` if it is empty.
+    /// Errors: `Damaged`, `Offline`.
+    pub async fn batch_with_max_timestamp(&self, upto: Offset) -> Result<Option<Found>, LogError> {
+        let from = self.log_start();
+        let mut best: Option<(Offset, Sums)> = None;
+        for base in self.inner.bases_within(from, upto) {
+            let sums = self.inner.sums(base).await?;
+            if best.is_none_or(|(_, best)| sums.max_timestamp > best.max_timestamp) {
+                best = Some((base, sums));
+            }
+        }
+        let Some((base, sums)) = best.filter(|(_, sums)| sums.bytes > 0) else { return Ok(None) };
+        let index = self.inner.index(base).await?;
+        let entry = index.borrow().at_or_before(sums.max_timestamp_base);
+        let start = entry.map(|entry| self.inner.mark_of(&index, entry.position));
+        let start = start.unwrap_or(base_mark(base));
+        self.inner.find_from(base, start, |info| info.max_timestamp == sums.max_timestamp).await
+    }
+}
+
+fn base_mark(base: Offset) -> Mark {
+    Mark { position: 0, offset: base }
+}
+
+impl<D: Directory> Inner<D> {
+    /// Bases of the segments that hold any of `[from, upto)`.
+    fn bases_within(&self, from: Offset, upto: Offset) -> Vec<Offset> {
+        let state = self.state.borrow();
+        let within = |s: &&Segment<D::File>| s.base < upto && s.staged.offset > from;
+        state.segments.iter().filter(within).map(|segment| segment.base).collect()
+    }
+
+    fn mark_of(&self, index: &SharedIndex, position: u32) -> Mark {
+        let index = index.borrow();
+        let entry = index.entries.iter().find(|entry| entry.position == position);
+        let offset = entry.map_or(index.base, |entry| index.offset_of(entry));
+        Mark { position: u64::from(position), offset }
+    }
+
+    /// The first batch from `start` on that is `wanted`: on disk what is written, then the tail.
+    async fn find_from(
+        &self,
+        base: Offset,
+        start: Mark,
+        wanted: impl Fn(&BatchInfo) -> bool,
+    ) -> Result<Option<Found>, LogError> {
+        let in_tail = self.tail.start().is_some_and(|tail| tail <= start.offset);
+        if !in_tail {
+            let mut hit = None;
+            let limit = self.readable(base).await?;
+            let file = self.file_of(base).await.map_err(|error| self.read_error(error, start))?;
+            let from = start;
+            let course = Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
+            let walked = walk(&*file, course, |info, position, _| {
+                let found = wanted(info);
+                if found {
+                    hit = Some((*info, position));
+                }
+                !found
+            });
+            let (end, stop) = walked.await.map_err(|error| self.read_error(error, start))?;
+            if let Some((info, position)) = hit {
+                let bytes = self.whole_batch(&*file, &info, position).await?;
+                return Ok(Some(Found { info, bytes }));
+            }
+            if stop != Stop::Limit {
+                return Err(self.damaged(base, end.offset));
+            }
+        }
+        let found = self.tail.search(|info| info.base_offset >= start.offset && wanted(info));
+        Ok(found.map(|batch| Found { info: batch.info, bytes: batch.bytes }))
+    }
+
+    /// Reads one batch, whole and checked.
+    async fn whole_batch(
+        &self,
+        file: &D::File,
+        info: &BatchInfo,
+        position: u64,
+    ) -> Result<Bytes, LogError> {
+        let mark = Mark { position, offset: info.base_offset };
+        let length = usize::try_from(info.bytes).unwrap_or(usize::MAX);
+        let bytes = file.read_at(position, length).await;
+        let bytes = bytes.map_err(|error| self.read_error(error, mark))?;
+        if !Batch::first(&bytes).is_ok_and(|batch| batch.verify_crc().is_ok()) {
+            let range = OffsetRange { from: info.base_offset, to: info.end_offset() };
+            return Err(self.quarantine(range));
+        }
+        Ok(bytes)
+    }
+
+    /// Where the batch that contains `offset` begins; the log's end if `offset` is that.
+    pub(super) async fn locate(&self, offset: Offset) -> Result<(Offset, Mark), LogError> {
+        if let Some(batch) = self.tail.find(offset) {
+            let mark = Mark { position: batch.position, offset: batch.info.base_offset };
+            return Ok((batch.segment, mark));
+        }
+        let base = {
+            let state = self.state.borrow();
+            state.segment_of(offset).map(|segment| segment.base)
+        };
+        let base = base.ok_or_else(|| self.out_of_range())?;
+        let index = self.index(base).await?;
+        let entry = index.borrow().at_or_before(offset);
+        let from = entry.map_or(base_mark(base), |entry| self.mark_of(&index, entry.position));
+        let limit = self.readable(base).await?;
+        let file = self.file_of(base).await.map_err(|error| self.read_error(error, from))?;
+        let course = Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
+        let walked = walk(&*file, course, |info, _, _| info.end_offset() <= offset).await;
+        let (mark, stop) = walked.map_err(|error| self.read_error(error, from))?;
+        match stop {
+            Stop::Enough => Ok((base, mark)),
+            Stop::Limit | Stop::Zeros | Stop::Bad => Err(self.damaged(base, mark.offset)),
+        }
+    }
+
+    /// The open file of a segment.
+    pub(super) async fn file_of(&self, base: Offset) -> Result<Rc<D::File>, IoError> {
+        let open = {
+            let mut state = self.state.borrow_mut();
+            state.segment(base).and_then(|segment| segment.open_file().cloned())
+        };
+        if let Some(file) = open {
+            return Ok(file);
+        }
+        let file = Rc::new(self.directory.open(&names::segment(base)).await?);
+        let mut state = self.state.borrow_mut();
+        match state.segment(base) {
+            Some(segment) if matches!(segment.file, Slot::Closed) => {
+                segment.file = Slot::Open(file.clone());
+                Ok(file)
+            }
+            Some(segment) => Ok(segment.open_file().cloned().unwrap_or(file)),
+            None => Ok(file),
+        }
+    }
+
+    /// Position up to which a segment can be read from its file.
+    pub(super) async fn readable(&self, base: Offset) -> Result<u64, LogError> {
+        let written = {
+            let mut state = self.state.borrow_mut();
+            let segment = state.segment(base);
+            segment.map(|segment| (!segment.sealed).then_some(segment.written_mark.position))
+        };
+        match written.ok_or_else(|| self.out_of_range())? {
+            Some(position) => Ok(position),
+            None => Ok(self.sums(base).await?.bytes),
+        }
+    }
+
+    /// Size and largest timestamp of a segment.
+    pub(super) async fn sums(&self, base: Offset) -> Result<Sums, LogError> {
+        let known = {
+            let mut state = self.state.borrow_mut();
+            let segment = state.segment(base);
+            segment.map(|segment| (segment.sums, segment.index.clone()))
+        };
+        match known.ok_or_else(|| self.out_of_range())? {
+            (Some(sums), _) => Ok(sums),
+            (None, Some(index)) => Ok(sums_of(&index.borrow())),
+            (None, None) => Ok(sums_of(&self.index(base).await?.borrow())),
+        }
+    }
+
+    /// The index of a segment, from memory, its file, or made again (O2).
+    pub(super) async fn index(&self, base: Offset) -> Result<SharedIndex, LogError> {
+        let (held, end) = {
+            let mut state = self.state.borrow_mut();
+            let segment = state.segment(base);
+            let segment = segment.ok_or_else(|| self.out_of_range())?;
+            (segment.index.clone(), segment.staged.offset)
+        };
+        if let Some(index) = held {
+            return Ok(index);
+        }
+        let mark = base_mark(base);
+        let loaded = load_index(&self.directory, base).await;
+        let loaded = loaded.map_err(|error| self.read_error(error, mark))?;
+        let index = match loaded.filter(|index| index.end == end) {
+            Some(index) => index,
+            None => self.rebuild_index(base, end).await?,
+        };
+        let index = Rc::new(RefCell::new(index));
+        self.hold_index(base, &index);
+        Ok(index)
+    }
+
+    /// The index of a segment that is about to grow again; empty if it cannot be read.
+    pub(super) async fn index_to_extend(&self, base: Offset) -> Result<SharedIndex, IoError> {
+        let held = self.state.borrow_mut().segment(base).and_then(|s| s.index.clone());
+        Ok(held.unwrap_or_else(|| Rc::new(RefCell::new(SparseIndex::new(base)))))
+    }
+
+    async fn rebuild_index(&self, base: Offset, end: Offset) -> Result<SparseIndex, LogError> {
+        let start = base_mark(base);
+        let interval = self.state.borrow().options.index_interval_bytes;
+        let file = self.file_of(base).await.map_err(|error| self.read_error(error, start))?;
+        let limit = file.size().await.map_err(|error| self.read_error(error, start))?;
+        let mut index = SparseIndex::new(base);
+        let course = Course { from: start, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
+        let walked = walk(&*file, course, |info, _, header| {
+            index.note(info, header, interval);
+            true
+        });
+        walked.await.map_err(|error| self.read_error(error, start))?;
+        if index.end != end {
+            // What follows cannot be found any more: from here to the segment's end is damage.
+            let _ = self.quarantine(OffsetRange { from: index.end, to: end });
+            return Ok(index);
+        }
+        match self.directory.write_small(&names::index(base), &index.encode()).await {
+            Ok(()) | Err(IoError::NoSpace) => Ok(index),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Keeps the index of a sealed segment for the next look-up, within O1.
+    fn hold_index(&self, base: Offset, index: &SharedIndex) {
+        let mut state = self.state.borrow_mut();
+        let Some(segment) = state.segment(base) else { return };
+        segment.sums = Some(sums_of(&index.borrow()));
+        segment.index = Some(index.clone());
+        let held = |s: &Segment<D::File>| s.sealed && s.index.is_some();
+        let surplus = state.segments.iter().filter(|s| held(s)).count();
+        let surplus = surplus.saturating_sub(INDEXES_HELD_MAX);
+        let others = state.segments.iter_mut().filter(|s| held(s) && s.base != base);
+        for segment in others.take(surplus) {
+            segment.index = None;
+        }
+    }
+
+    /// A failed read: what begins at `mark` cannot be served; the directory goes on.
+    pub(super) fn read_error(&self, error: IoError, mark: Mark) -> LogError {
+        match error {
+            IoError::NotFound if mark.offset < self.state.borrow().log_start => self.out_of_range(),
+            _ => self.damaged_at(mark.offset),
+        }
+    }
+
+    pub(super) fn out_of_range(&self) -> LogError {
+        let state = self.state.borrow();
+        LogError::OutOfRange { log_start: state.log_start, log_end: state.log_end }
+    }
+
+    fn damaged_at(&self, offset: Offset) -> LogError {
+        let base = self.state.borrow().segment_of(offset).map(|segment| segment.base);
+        self.damaged(base.unwrap_or(offset), offset)
+    }
+
+    /// The batch at `from` in the segment `base` is bad: damage up to the next indexed batch.
+    pub(super) fn damaged(&self, base: Offset, from: Offset) -> LogError {
+        let to = {
+            let mut state = self.state.borrow_mut();
+            let segment = state.segment(base);
+            segment.map(|segment| {
+                let next = segment.index.as_ref().and_then(|index| {
+                    let index = index.borrow();
+                    index.after(from).map(|entry| index.offset_of(&entry))
+                });
+                next.unwrap_or(segment.staged.offset)
+            })
+        };
+        match to {
+            Some(to) => self.quarantine(OffsetRange { from, to }),
+            None => self.out_of_range(),
+        }
+    }
+
+    /// Notes a damaged range.
+    pub(super) fn quarantine(&self, range: OffsetRange) -> LogError {
+        let mut state = self.state.borrow_mut();
+        if range.from < range.to && !state.quarantined.contains(&range) {
+            state.quarantined.push(range);
+        }
+        LogError::Damaged { from: range.from, to: range.to }
+    }
+}
+
+fn sums_of(index: &SparseIndex) -> Sums {
+    Sums {
+        bytes: index.bytes,
+        max_timestamp: index.max_timestamp,
+        max_timestamp_base: index.max_timestamp_base,
+    }
+}

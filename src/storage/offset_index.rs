@@ -1,0 +1,215 @@
+//! The sparse index of one segment: where batches lie, and how late their records are.
+//!
+//! In:   the numbers of each batch, in order, as it is staged or scanned.
+//! Out:  positions to start a walk from, by offset and (`time_index.rs`) by time.
+//! Home: one shard; written to `%020d.index` when the segment is sealed and at checkpoints.
+//!
+//! Invariants
+//!   N1  Entries grow in offset and position; the first is the segment's first batch.
+//!   N2  An entry's `max_before` is the largest timestamp of the segment's batches before it.
+//!   N3  The index is derived: wrong or missing means rebuilt, never trusted.
+//!
+//! Layout of the file, little-endian: magic u32 · version u32 · base i64 · end i64 · bytes u64 ·
+//! max timestamp i64 · its batch's base i64 · count u32 · entries (relative offset u32 ·
+//! position u32 · max before i64 · CRC-32C u32 of the batch's 61-byte header, W10) · CRC-32C u32.
+
+use crate::model::offset::Offset;
+use crate::model::time::Timestamp;
+use crate::record::batch::BatchInfo;
+use crate::record::crc::crc32c;
+
+const MAGIC: u32 = 0x5844_4959;
+const VERSION: u32 = 1;
+const HEAD_BYTES: usize = 52;
+const ENTRY_BYTES: usize = 20;
+const CRC_BYTES: usize = 4;
+
+/// One indexed batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Base offset less the segment's.
+    pub(super) relative_offset: u32,
+    /// Where the batch begins in the file.
+    pub(super) position: u32,
+    /// Largest timestamp before it (N2); `NONE` for the first.
+    pub(super) max_before: Timestamp,
+    /// CRC-32C of its header (W10).
+    pub(super) header_crc: u32,
+}
+
+/// The index with the sums of its segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SparseIndex {
+    /// The segment's base offset.
+    pub(super) base: Offset,
+    /// Offset after the last batch noted.
+    pub(super) end: Offset,
+    /// Bytes of all batches noted.
+    pub(super) bytes: u64,
+    /// Largest timestamp, or `NONE`.
+    pub(super) max_timestamp: Timestamp,
+    /// Base offset of the first batch that has it.
+    pub(super) max_timestamp_base: Offset,
+    /// The sparse entries.
+    pub(super) entries: Vec<Entry>,
+    /// The next batch gets an entry, whatever lies between.
+    after_gap: bool,
+}
+
+impl SparseIndex {
+    pub(super) fn new(base: Offset) -> SparseIndex {
+        SparseIndex {
+            base,
+            end: base,
+            bytes: 0,
+            max_timestamp: Timestamp::NONE,
+            max_timestamp_base: Offset::NONE,
+            entries: Vec::new(),
+            after_gap: false,
+        }
+    }
+
+    /// Notes the next batch; every `interval_bytes` or so one gets an entry.
+    pub(super) fn note(&mut self, info: &BatchInfo, header: &[u8], interval_bytes: u32) {
+        assert!(self.end <= info.base_offset, "batches come in order");
+        let position = u32::try_from(self.bytes).expect("a segment is below 4 GiB");
+        let relative = info.base_offset.0 - self.base.0;
+        let relative_offset = u32::try_from(relative).expect("the roll keeps it in range");
+        let due = std::mem::take(&mut self.after_gap)
+            || self.entries.last().is_none_or(|last| position - last.position >= interval_bytes);
+        if due {
+            self.entries.push(Entry {
+                relative_offset,
+                position,
+                max_before: self.max_timestamp,
+                header_crc: crc32c(header),
+            });
+        }
+        if info.max_timestamp > self.max_timestamp {
+            self.max_timestamp = info.max_timestamp;
+            self.max_timestamp_base = info.base_offset;
+        }
+        self.end = info.end_offset();
+        self.bytes += u64::from(info.bytes);
+    }
+
+    /// The last entry at or before `offset`.
+    pub(super) fn at_or_before(&self, offset: Offset) -> Option<Entry> {
+        let after = self.entries.partition_point(|e| self.offset_of(e) <= offset);
+        after.checked_sub(1).map(|at| self.entries[at])
+    }
+
+    /// The first entry after `offset`.
+    pub(super) fn after(&self, offset: Offset) -> Option<Entry> {
+        let after = self.entries.partition_point(|e| self.offset_of(e) <= offset);
+        self.entries.get(after).copied()
+    }
+
+    /// The last entry that begins after `from` and at or before `position`, and at or before `upto`.
+    pub(super) fn last_within(&self, from: u64, position: u64, upto: Offset) -> Option<Entry> {
+        let after = self
+            .entries
+            .partition_point(|e| u64::from(e.position) <= position && self.offset_of(e) <= upto);
+        let entry = *self.entries.get(after.checked_sub(1)?)?;
+        (u64::from(entry.position) > from).then_some(entry)
+    }
+
+    pub(super) fn offset_of(&self, entry: &Entry) -> Offset {
+        self.base.plus(i64::from(entry.relative_offset))
+    }
+
+    /// Goes back to the state before the last entry at or before `position` was noted, so that
+    /// the caller notes again from that entry's position on (the result).
+    pub(super) fn rewind(&mut self, position: u64) -> u64 {
+        let kept = self.entries.partition_point(|e| u64::from(e.position) <= position);
+        self.entries.truncate(kept);
+        let Some(last) = self.entries.pop() else {
+            *self = SparseIndex::new(self.base);
+            return 0;
+        };
+        self.end = self.base.plus(i64::from(last.relative_offset));
+        self.bytes = u64::from(last.position);
+        if self.max_timestamp != last.max_before {
+            self.max_timestamp = last.max_before;
+            // Where it was is not known any more: the walk's start is a safe answer's start.
+            self.max_timestamp_base = self.base_of_max(last.max_before);
+        }
+        self.bytes
+    }
+
+    /// Leaves out what could not be read up to `bytes`; the next batch noted gets an entry.
+    pub(super) fn skip_to(&mut self, bytes: u64, end: Offset) {
+        assert!(self.bytes <= bytes, "an index goes forward");
+        self.bytes = bytes;
+        self.end = end;
+        self.after_gap = true;
+    }
+
+    /// Base offset of an entry at or before the first batch with timestamp `max`.
+    fn base_of_max(&self, max: Timestamp) -> Offset {
+        if max == Timestamp::NONE {
+            return Offset::NONE;
+        }
+        let before = self.entries.partition_point(|e| e.max_before < max);
+        before.checked_sub(1).map_or(self.base, |at| self.offset_of(&self.entries[at]))
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let size = HEAD_BYTES + self.entries.len() * ENTRY_BYTES + CRC_BYTES;
+        let mut out = Vec::with_capacity(size);
+        out.extend(MAGIC.to_le_bytes());
+        out.extend(VERSION.to_le_bytes());
+        out.extend(self.base.0.to_le_bytes());
+        out.extend(self.end.0.to_le_bytes());
+        out.extend(self.bytes.to_le_bytes());
+        out.extend(self.max_timestamp.0.to_le_bytes());
+        out.extend(self.max_timestamp_base.0.to_le_bytes());
+        let count = u32::try_from(self.entries.len()).expect("entries are fewer than bytes");
+        out.extend(count.to_le_bytes());
+        for entry in &self.entries {
+            out.extend(entry.relative_offset.to_le_bytes());
+            out.extend(entry.position.to_le_bytes());
+            out.extend(entry.max_before.0.to_le_bytes());
+            out.extend(entry.header_crc.to_le_bytes());
+        }
+        let crc = crc32c(&out);
+        out.extend(crc.to_le_bytes());
+        out
+    }
+
+    /// The index of the segment `base` in `bytes`; `None` if they are not whole (N3).
+    pub(super) fn decode(base: Offset, bytes: &[u8]) -> Option<SparseIndex> {
+        let body = bytes.len().checked_sub(CRC_BYTES)?;
+        let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let u64_at = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        let i64_at = |at: usize| u64_at(at).map(u64::cast_signed);
+        let count = usize::try_from(u32_at(48)?).ok()?;
+        let entry_bytes = body.checked_sub(HEAD_BYTES)?;
+        let whole = u32_at(0)? == MAGIC
+            && u32_at(4)? == VERSION
+            && i64_at(8)? == base.0
+            && count.checked_mul(ENTRY_BYTES)? == entry_bytes
+            && u32_at(body)? == crc32c(&bytes[..body]);
+        if !whole {
+            return None;
+        }
+        let mut entries = Vec::with_capacity(count);
+        for at in (HEAD_BYTES..body).step_by(ENTRY_BYTES) {
+            entries.push(Entry {
+                relative_offset: u32_at(at)?,
+                position: u32_at(at + 4)?,
+                max_before: Timestamp(i64_at(at + 8)?),
+                header_crc: u32_at(at + 16)?,
+            });
+        }
+        Some(SparseIndex {
+            base,
+            end: Offset(i64_at(16)?),
+            bytes: u64_at(24)?,
+            max_timestamp: Timestamp(i64_at(32)?),
+            max_timestamp_base: Offset(i64_at(40)?),
+            entries,
+            after_gap: false,
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! A walk over the batches of a segment's file, trusting nothing that is read.
+//!
+//! In:   a file, a boundary of batches to begin at, how far and how closely to look.
+//! Out:  each batch's numbers, and where and why the walk ended.
+//! Home: one shard.
+//!
+//! Invariants
+//!   Y1  A batch is accepted only if magic, length bounds and (with [`Look::Whole`]) CRC hold, its
+//!       base offset is the expected one and its leader epoch does not fall (W9).
+//!   Y2  Memory: one chunk, or one batch if that is larger; a length never sizes a read beyond the
+//!       file's end.
+
+use bytes::Bytes;
+
+use crate::io::file::{File, IoError};
+use crate::model::offset::{LeaderEpoch, Offset};
+use crate::record::batch::{Batch, BatchHeader, BatchInfo, HEADER_BYTES, MAGIC};
+use crate::storage::segment::Mark;
+
+/// Bytes read at once.
+pub(super) const WALK_BYTES: usize = 1 << 20;
+
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// At headers alone: the bytes are known to have been durable.
+    Headers,
+    /// At all bytes, by their CRC.
+    Whole,
+}
+
+/// Why a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The limit was reached, at a boundary of batches.
+    Limit,
+    /// The next header's bytes are all zero, or the file ends: nothing was written here.
+    Zeros,
+    /// The next bytes are no acceptable batch.
+    Bad,
+    /// The caller wanted no more.
+    Enough,
+}
+
+/// What the walk expects next, and how far it goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Course {
+    pub(super) from: Mark,
+    /// Smallest epoch acceptable.
+    pub(super) epoch: LeaderEpoch,
+    /// The walk ends at this position; a batch that passes it is bad.
+    pub(super) limit: u64,
+    pub(super) look: Look,
+}
+
+/// A window on a file.
+struct Window<'a, F> {
+    file: &'a F,
+    position: u64,
+    bytes: Bytes,
+}
+
+impl<F: File> Window<'_, F> {
+    /// The bytes from `position`, `length` of them unless the file ends before.
+    async fn at(&mut self, position: u64, length: usize) -> Result<Bytes, IoError> {
+        let inside = position
+            .checked_sub(self.position)
+            .and_then(|skip| usize::try_from(skip).ok())
+            .filter(|skip| skip + length <= self.bytes.len());
+        if let Some(skip) = inside {
+            return Ok(self.bytes.slice(skip..skip + length));
+        }
+        self.bytes = self.file.read_at(position, length.max(WALK_BYTES)).await?;
+        self.position = position;
+        Ok(self.bytes.slice(..length.min(self.bytes.len())))
+    }
+}
+
+/// Walks; `batch` sees each accepted batch (its numbers, its position, its header's bytes) and
+/// says whether to take it and go on. The mark in the result is behind the last one taken.
+///
+/// Errors: the disk's, on a read.
+pub(super) async fn walk<F: File>(
+    file: &F,
+    course: Course,
+    mut batch: impl FnMut(&BatchInfo, u64, &[u8]) -> bool,
+) -> Result<(Mark, Stop), IoError> {
+    let mut window = Window { file, position: 0, bytes: Bytes::new() };
+    let (mut at, mut epoch) = (course.from, course.epoch);
+    loop {
+        if at.position == course.limit {
+            return Ok((at, Stop::Limit));
+        }
+        let header = window.at(at.position, HEADER_BYTES).await?;
+        if header.iter().all(|byte| *byte == 0) {
+            return Ok((at, Stop::Zeros));
+        }
+        let room = course.limit.saturating_sub(at.position);
+        let Some(info) = acceptable(&header, at.offset, epoch, room) else {
+            return Ok((at, Stop::Bad));
+        };
+        if course.look == Look::Whole {
+            let length = usize::try_from(info.bytes).unwrap_or(usize::MAX);
+            let bytes = window.at(at.position, length).await?;
+            if !Batch::first(&bytes).is_ok_and(|batch| batch.verify_crc().is_ok()) {
+                return Ok((at, Stop::Bad));
+            }
+        }
+        if !batch(&info, at.position, &header) {
+            return Ok((at, Stop::Enough));
+        }
+        epoch = info.leader_epoch;
+        at = Mark { position: at.position + u64::from(info.bytes), offset: info.end_offset() };
+    }
+}
+
+/// The numbers of the batch whose header this is, if it may stand at `offset` (Y1).
+pub(super) fn acceptable(
+    header: &[u8],
+    offset: Offset,
+    epoch: LeaderEpoch,
+    room: u64,
+) -> Option<BatchInfo> {
+    let header = BatchHeader::peek(header).ok()?;
+    let info = header.info().ok()?;
+    let accepted = header.magic() == MAGIC
+        && info.base_offset == offset
+        && info.leader_epoch >= epoch
+        && u64::from(info.bytes) <= room;
+    accepted.then_some(info)
+}
+
+/// Whether all of the file from `position` on is zero.
+pub(super) async fn is_zero_from<F: File>(file: &F, position: u64) -> Result<bool, IoError> {
+    let mut at = position;
+    loop {
+        let bytes = file.read_at(at, WALK_BYTES).await?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        if bytes.len() < WALK_BYTES {
+            return Ok(true);
+        }
+        at += bytes.len() as u64;
+    }
+}
