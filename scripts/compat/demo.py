@@ -234,8 +234,8 @@ def consume(client, broker, work):
 
 
 def yeoul_consume(broker):
-    form = r"%p\t%o\t%d\t%h{%k=%v,}\t%k\t%v\n"
-    return [broker.binary, "consume", TOPIC, "-b", broker.address, "-o", ":end", "-f", form]
+    form = r"%p\t%o\t%T\t%h\t%k\t%v\n"
+    return [broker.binary, "consume", TOPIC, "-b", broker.address, "-o", "start", "--until", "end", "-f", form]
 
 
 def same(first_client, first, client, other):

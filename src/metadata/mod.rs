@@ -17,6 +17,3 @@ mod frozen;
 pub mod image;
 pub mod placement;
 pub mod record;
-
-#[cfg(test)]
-mod simulation;

@@ -28,6 +28,4 @@ pub mod wire;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
-mod oracle;
-#[cfg(test)]
 mod probe;

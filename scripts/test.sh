@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# test.sh: the gate. Installs what the tests need, then: formatting, lints, documentation, all tests, the demo with foreign
+# clients (short), the kill loop (short), and one short run of each bench. Each step is named with the time it took; the first
+# that fails ends it. A foreign client whose toolchain this machine has not is named as skipped.
+#
+#   test.sh             everything (within 40 minutes on 2 cores from a clean checkout)
+#   test.sh STEP...     only these: format lint docs test scripts demo kill bench
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
+
+STEPS=(format lint docs test scripts demo kill bench)
+
+tools() {
+  have cargo || die "needs Rust: install rustup"
+  if ! have cc || ! have git; then apt build-essential git; fi
+  have python3 || apt python3 python3-venv python3-pip
+  cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+  cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+}
+
+step_format() {
+  cargo fmt --check
+  rustfmt --check --edition 2024 --config-path "$ROOT" "$COMPAT/driver.rs"
+}
+
+step_lint() { cargo clippy --locked --all-targets -- -D warnings; }
+
+step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items; }
+
+step_test() { cargo test --locked; }
+
+# The scripts parse, and say what they do.
+step_scripts() {
+  local script
+  for script in "$ROOT"/scripts/*.sh "$COMPAT"/*.sh; do bash -n "$script"; done
+  if have shellcheck; then shellcheck -x -P "$COMPAT" "$ROOT"/scripts/*.sh "$COMPAT"/*.sh; fi
+  python3 - "$COMPAT"/*.py "$CLIENTS"/python/*.py <<'EOF'
+import ast, sys
+for path in sys.argv[1:]:
+    ast.parse(open(path).read(), path)
+EOF
+}
+
+step_demo() {
+  cargo build --release --locked --bin yeoul
+  "$ROOT/scripts/demo.sh" --quick --binary "$TARGET/release/yeoul"
+}
+
+step_kill() { "$ROOT/scripts/kill-loop.sh" --rounds 10; }
+
+# No figures are drawn from this: it shows that the benches run.
+step_bench() {
+  cargo bench --locked --benches -- --test
+  "$ROOT/scripts/bench.sh" peers --quick --sides yeoul --binary "$TARGET/release/yeoul" --out "$TARGET/bench-smoke.jsonl"
+}
+
+case ${1:-} in --help | -h) help_from "$0"; exit ;; esac
+cd "$ROOT"
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+[ $# -gt 0 ] || set -- "${STEPS[@]}"
+tools
+whole=$SECONDS
+for step; do
+  declare -F "step_$step" >/dev/null || die "no such step: $step (${STEPS[*]})"
+  say "== $step"
+  began=$SECONDS
+  # Called plainly, so that 'set -e' holds within it.
+  "step_$step"
+  say "== $step: passed in $((SECONDS - began)) s"
+done
+say "== all of: $* passed in $((SECONDS - whole)) s"
