@@ -563,3 +563,162 @@ impl<W: Write> Dump<'_, W> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::offset::{LeaderEpoch, Offset};
+    use crate::model::time::Timestamp;
+    use crate::record::batch::stamp;
+    use crate::record::builder::{BatchBuilder, NewRecord};
+
+    /// A batch of `count` records at `base_offset`, of leader epoch `epoch`.
+    fn batch(base_offset: i64, epoch: i32, count: usize, codec: Codec) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(codec);
+        for place in 0..count {
+            let value = format!("value {place}");
+            let record = NewRecord {
+                timestamp: Timestamp(1_000),
+                key: Some(b"key"),
+                value: Some(value.as_bytes()),
+                headers: &[("h", None)],
+            };
+            builder.push(&record).unwrap();
+        }
+        let mut bytes = builder.build().to_vec();
+        stamp(&mut bytes, Offset(base_offset), LeaderEpoch(epoch));
+        bytes
+    }
+
+    struct Files(tempfile::TempDir);
+
+    impl Files {
+        fn new() -> Files {
+            Files(tempfile::tempdir().unwrap())
+        }
+
+        fn write(&self, name: &str, parts: &[Vec<u8>]) -> PathBuf {
+            let path = self.0.path().join(name);
+            fs::write(&path, parts.concat()).unwrap();
+            path
+        }
+    }
+
+    fn verify(path: &Path) -> SegmentRow {
+        walk(path, |_, _, _| Ok(())).unwrap()
+    }
+
+    const NAME: &str = "00000000000000000000.log";
+
+    #[test]
+    fn a_sound_segment_with_spare_room_has_no_findings() {
+        let files = Files::new();
+        let sound =
+            [batch(0, 0, 3, Codec::None), batch(3, 0, 2, Codec::Zstd), batch(9, 1, 1, Codec::Lz4)];
+        let bytes = sound.iter().map(Vec::len).sum::<usize>() as u64;
+        let parts = [sound.concat(), vec![0; 3 << 20]];
+        let row = verify(&files.write(NAME, &parts));
+        assert_eq!(row.findings, [] as [String; 0]);
+        assert_eq!((row.batches, row.records, row.batch_bytes), (3, 6, bytes));
+        assert_eq!((row.base_offset, row.end_offset), (Some(0), Some(10)));
+        assert_eq!(row.spare_bytes, 3 << 20);
+        let row = verify(&files.write(NAME, &[]));
+        assert_eq!((row.batches, row.findings.len(), row.base_offset), (0, 0, None));
+    }
+
+    #[test]
+    fn damage_is_found_and_placed() {
+        let files = Files::new();
+        let one = || batch(0, 2, 3, Codec::None);
+        let length = one().len();
+        let check = |name: &str, parts: &[Vec<u8>], want: &[&str]| {
+            let row = verify(&files.write(name, parts));
+            assert_eq!(row.findings.len(), want.len(), "{:?}", row.findings);
+            for (finding, want) in row.findings.iter().zip(want) {
+                assert!(finding.contains(want), "{finding}, {want}");
+            }
+        };
+        let mut flipped = one();
+        flipped[length - 1] ^= 1;
+        check(NAME, &[one(), flipped], &[&format!("at byte {length}: record batch is corrupt")]);
+        check(NAME, &[one()[..length - 1].to_vec()], &["is cut"]);
+        check(NAME, &[one(), vec![1; 5]], &["is cut: 5 bytes"]);
+        check(NAME, &[one(), batch(2, 2, 1, Codec::None)], &["base offset 2 where at least 3"]);
+        check(NAME, &[one(), batch(3, 1, 1, Codec::None)], &["leader epoch 1 after 2"]);
+        check("00000000000000000005.log", &[one()], &["base offset 0 below the file's name 5"]);
+        let late = length + 4_000;
+        check(NAME, &[one(), vec![0; 4_000], vec![7]], &[&format!("not zero at {late}")]);
+        let mut huge = one();
+        huge[8..12].copy_from_slice(&i32::MAX.to_be_bytes());
+        check(NAME, &[huge], &["is cut"]);
+        let mut negative = one();
+        negative[8..12].copy_from_slice(&(-1_i32).to_be_bytes());
+        check(NAME, &[negative], &["has the length -1"]);
+    }
+
+    #[test]
+    fn any_flipped_bit_behind_the_epoch_is_found() {
+        let files = Files::new();
+        let sound = batch(0, 0, 2, Codec::None);
+        for place in 16..sound.len() {
+            let mut flipped = sound.clone();
+            flipped[place] ^= 0x10;
+            let row = verify(&files.write(NAME, &[flipped]));
+            assert_eq!(row.findings.len(), 1, "byte {place}");
+        }
+    }
+
+    #[test]
+    fn directories_are_searched_and_segments_must_follow_each_other() {
+        let files = Files::new();
+        let partition = files.0.path().join("t-0");
+        fs::create_dir(&partition).unwrap();
+        files.write("t-0/00000000000000000000.log", &[batch(0, 0, 3, Codec::None)]);
+        files.write("t-0/00000000000000000002.log", &[batch(2, 0, 1, Codec::None)]);
+        files.write("t-0/00000000000000000000.index", &[vec![1; 8]]);
+        files.write("other.log", &[vec![1; 8]]);
+        let output = OutputArgs { format: OutputFormat::Json };
+        let args = VerifyArgs { paths: vec![files.0.path().to_owned()], output };
+        let mut out = Vec::new();
+        let error = run(LogCommand::Verify(args), &mut out).unwrap_err();
+        assert_eq!(error.exit_code(), 5);
+        let rows: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(rows.as_array().map(Vec::len), Some(2));
+        let finding = rows[1]["findings"][0].as_str().unwrap();
+        assert!(finding.contains("base offset 2 where at least 3"), "{finding}");
+    }
+
+    #[test]
+    fn a_path_without_segments_is_an_error() {
+        let files = Files::new();
+        for path in [files.0.path().to_owned(), files.0.path().join("nothing")] {
+            let output = OutputArgs { format: OutputFormat::Text };
+            let args = VerifyArgs { paths: vec![path], output };
+            let error = run(LogCommand::Verify(args), &mut Vec::new()).unwrap_err();
+            assert_eq!(error.exit_code(), 1, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_dump_shows_batches_and_records() {
+        let files = Files::new();
+        let path = files.write(NAME, &[batch(5, 1, 2, Codec::Gzip), vec![0; 100]]);
+        let dump = |format| {
+            let output = OutputArgs { format };
+            let args = DumpArgs { paths: vec![path.clone()], records: true, output };
+            let mut out = Vec::new();
+            run(LogCommand::Dump(args), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = dump(OutputFormat::Text);
+        assert!(text.starts_with("5..6  records 2  at 0  bytes "), "{text}");
+        assert!(text.contains("epoch 1  1970-01-01T00:00:01.000Z  gzip  crc "), "{text}");
+        assert!(text.ends_with("  6  1970-01-01T00:00:01.000Z  key  value 1\n"), "{text}");
+        let json = dump(OutputFormat::Json);
+        let lines: Vec<serde_json::Value> =
+            json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!((&lines[0]["codec"], &lines[0]["crc_ok"]), (&"gzip".into(), &true.into()));
+        assert_eq!((&lines[2]["offset"], &lines[2]["value"]), (&6.into(), &"value 1".into()));
+    }
+}
