@@ -221,3 +221,102 @@ fn connect(broker: &HostPort, timeout: Duration) -> Result<TcpStream, ClientErro
     }
     Err(ClientError::Connect { broker: broker.clone(), error: last })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    use super::*;
+    use crate::protocol::messages::api_versions::ApiVersion;
+    use crate::protocol::messages::metadata::{MetadataRequest, MetadataResponse};
+
+    /// A broker of one connection that reads a frame and writes what `script` says next.
+    fn broker(script: Vec<Vec<u8>>) -> (HostPort, JoinHandle<Vec<Vec<u8>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut requests = Vec::new();
+            for answer in script {
+                let mut prefix = [0; 4];
+                stream.read_exact(&mut prefix).unwrap();
+                let length = usize::try_from(u32::from_be_bytes(prefix)).unwrap();
+                let mut request = vec![0; length];
+                stream.read_exact(&mut request).unwrap();
+                requests.push(request);
+                stream.write_all(&answer).unwrap();
+            }
+            requests
+        });
+        (HostPort { host: "127.0.0.1".to_owned(), port }, thread)
+    }
+
+    fn open(broker: &HostPort) -> Result<Connection, ClientError> {
+        Connection::open(broker, "test", Duration::from_secs(10))
+    }
+
+    fn versions(correlation_id: i32, version: i16, metadata_max: i16) -> Vec<u8> {
+        let answer = ApiVersionsResponse {
+            api_keys: vec![ApiVersion {
+                api_key: ApiKey::Metadata.key(),
+                max_version: metadata_max,
+                ..ApiVersion::default()
+            }],
+            ..ApiVersionsResponse::default()
+        };
+        frame::response(correlation_id, version, &answer).unwrap().to_vec()
+    }
+
+    #[test]
+    fn the_highest_version_that_both_know_is_spoken() {
+        let metadata = MetadataResponse { controller_id: 7, ..MetadataResponse::default() };
+        let metadata = frame::response(1, 9, &metadata).unwrap().to_vec();
+        let (address, thread) = broker(vec![versions(0, 4, 9), metadata]);
+        let mut connection = open(&address).unwrap();
+        let answer = connection.call(&MetadataRequest::default()).unwrap();
+        assert_eq!(answer.controller_id, 7);
+        let requests = thread.join().unwrap();
+        assert_eq!(requests[0][..4], [0, 18, 0, 4]);
+        assert_eq!(requests[1][..4], [0, 3, 0, 9], "N1");
+    }
+
+    #[test]
+    fn an_older_broker_is_asked_again_in_version_0() {
+        let code = ErrorCode::UnsupportedVersion.code();
+        let refusal = ApiVersionsResponse { error_code: code, ..ApiVersionsResponse::default() };
+        let refusal = frame::response(0, 0, &refusal).unwrap().to_vec();
+        let (address, thread) = broker(vec![refusal, versions(1, 0, 5)]);
+        let connection = open(&address).unwrap();
+        assert_eq!(connection.version_of::<MetadataRequest>().unwrap(), 5);
+        assert_eq!(thread.join().unwrap()[1][..4], [0, 18, 0, 0]);
+        let missing = connection.version_of::<crate::protocol::fetch::FetchRequest>();
+        assert!(matches!(missing, Err(ClientError::NotServed { .. })));
+    }
+
+    #[test]
+    fn bad_answers_are_errors_and_never_trusted() {
+        let check = |answer: Vec<u8>, want: fn(&ClientError) -> bool| {
+            let (address, thread) = broker(vec![versions(0, 4, 9), answer]);
+            let mut connection = open(&address).unwrap();
+            let error = connection.call(&MetadataRequest::default()).unwrap_err();
+            assert!(want(&error), "{error}");
+            drop(thread.join().unwrap());
+        };
+        check(vec![], |e| matches!(e, ClientError::Broken { .. }));
+        check(vec![0, 0, 0, 9, 1], |e| matches!(e, ClientError::Broken { .. }));
+        check(b"HTTP/1.1 400".to_vec(), |e| matches!(e, ClientError::AnswerTooLarge { .. }));
+        check(vec![0xff; 4], |e| matches!(e, ClientError::AnswerTooLarge { bytes: -1, .. }));
+        check(vec![0, 0, 0, 4, 0, 0, 0, 1], |e| matches!(e, ClientError::Malformed { .. }));
+        check(vec![0, 0, 0, 5, 0, 0, 0, 3, 0], |e| matches!(e, ClientError::WrongAnswer { .. }));
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_is_named() {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = HostPort { host: "127.0.0.1".to_owned(), port: free };
+        let error = open(&address).unwrap_err();
+        assert!(error.is_retriable());
+        assert!(error.to_string().starts_with(&address.to_string()), "{error}");
+    }
+}
