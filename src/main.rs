@@ -2,13 +2,9 @@
 
 use std::process::ExitCode;
 
-use yeoul::cli::run::{StartCall, run};
+use yeoul::cli::run::run;
+use yeoul::cli::serve::start_broker;
 
 fn main() -> ExitCode {
     run(start_broker)
-}
-
-/// Where the command line hands over to the broker.
-fn start_broker(call: StartCall) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    Err(format!("no broker in this build to start with {:?}", call.options.config.data_dir).into())
 }

@@ -1,1 +1,16 @@
-//! Requests to answers: dispatch, handlers, errors (tier T4).
+//! Requests to answers: dispatch, handlers, errors, fetch sessions, start-up (tier T4).
+
+pub mod connection;
+pub mod context;
+pub mod dispatch;
+pub mod doors;
+pub mod errors;
+pub mod fetch_session;
+pub mod fetch_wait;
+pub mod handlers;
+pub mod hints;
+pub mod scatter;
+pub mod service;
+pub mod shard_main;
+pub mod start;
+pub mod validation;

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod run;
+pub mod serve;
 
 pub mod consume;
 pub mod log;

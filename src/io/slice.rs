@@ -34,3 +34,9 @@ impl Slice {
         }
     }
 }
+
+impl crate::protocol::fetch::RecordsLength for Slice {
+    fn records_bytes(&self) -> usize {
+        self.length()
+    }
+}

@@ -2,4 +2,5 @@
 //!
 //! The broker implements [`service::Service`].
 
+pub mod plain;
 pub mod service;

@@ -293,6 +293,16 @@ impl<D: Directory> Log<D> {
         Ok(Appended { snapshot_due })
     }
 
+    /// Whether a batch of `bytes` would be staged now: an [`Log::append`] that follows in the same
+    /// turn is not refused. Errors: why it would be.
+    pub fn check_room(&self, bytes: usize) -> Result<(), AppendRefused> {
+        let state = self.inner.state.borrow_mut();
+        if state.life != Life::Open || self.inner.fail_stop.failed().is_some() {
+            return Err(AppendRefused::Offline);
+        }
+        state.admits(bytes)
+    }
+
     /// Whether `bytes` more may be staged without waiting.
     pub fn has_room(&self, bytes: usize) -> bool {
         let queued = self.inner.state.borrow().queued_bytes;

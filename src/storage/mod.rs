@@ -16,7 +16,7 @@ pub mod tail;
 mod checkpoint;
 mod closing;
 mod epochs;
-mod lookup;
+pub mod lookup;
 mod names;
 mod offset_index;
 mod plan;

@@ -1,0 +1,187 @@
+//! From a frame to its handler, and from its answer to a frame.
+//!
+//! In:   whole request frames of one connection, in order of arrival.
+//! Out:  what the net is to do: answer later, answer alone, close.
+//! Home: the connection's shard.
+//!
+//! Invariants
+//!   D1  Whatever must keep the order of arrival (a fetch's session, a produce's appends) happens
+//!       before this returns; the rest is in the returned future.
+//!   D2  What cannot be read is answered by closing the connection, as Kafka does; only
+//!       ApiVersions of an unknown version is answered, in version 0.
+//!
+//! Source: KIP-511 (the fallback of ApiVersions).
+
+use std::future::Future;
+use std::rc::Rc;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use crate::io::slice::Slice;
+use crate::metrics::shard::AnsweredRequest;
+use crate::model::time::Micros;
+use crate::net::service::{Admitted, CloseReason, Reply, ResponseFrame};
+use crate::protocol::api::ApiKey;
+use crate::protocol::frame::{self, LENGTH_PREFIX_BYTES};
+use crate::protocol::header::RequestHeader;
+use crate::protocol::message::{Message, Request};
+use crate::protocol::primitives::Reader;
+use crate::shard::timers;
+
+use super::connection::Connection;
+use super::context::Shard;
+use super::handlers;
+
+/// A request's header and what its answer's metrics need.
+#[derive(Clone, Copy, Debug)]
+pub struct Head {
+    /// The API.
+    pub api: ApiKey,
+    /// The version, one that is served.
+    pub version: i16,
+    /// Comes back in the answer.
+    pub correlation_id: i32,
+    /// When the whole request was there.
+    pub arrived: Micros,
+    /// Bytes of the request.
+    pub bytes: usize,
+}
+
+/// Takes in one frame (D1).
+pub async fn admit(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: BytesMut) -> Admitted {
+    let mut reader = Reader::new(&frame);
+    let Ok(header) = RequestHeader::decode(&mut reader) else { return close() };
+    let Some(api) = header.api() else { return close() };
+    let head = Head {
+        api,
+        version: header.api_version,
+        correlation_id: header.correlation_id,
+        arrived: timers::now(),
+        bytes: frame.len(),
+    };
+    if !api.serves(head.version) {
+        return match api {
+            ApiKey::ApiVersions => handlers::api_versions::unsupported(shard, head),
+            _ => close(),
+        };
+    }
+    let body_at = reader.position();
+    let mut body = frame;
+    body.advance(body_at);
+    match api {
+        ApiKey::Produce => handlers::produce::admit(shard, connection, head, body).await,
+        ApiKey::Fetch => handlers::fetch::admit(shard, connection, head, &body),
+        _ => admit_plain(shard, connection, head, &body),
+    }
+}
+
+/// APIs whose effects need no order among the requests of one connection.
+fn admit_plain(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    head: Head,
+    body: &BytesMut,
+) -> Admitted {
+    let shard = Rc::clone(shard);
+    let connection = Rc::clone(connection);
+    let version = head.version;
+    match head.api {
+        ApiKey::ApiVersions => plain(shard, head, body, move |_, request| async move {
+            handlers::api_versions::handle(&request, version)
+        }),
+        ApiKey::Metadata => plain(shard, head, body, move |shard, request| async move {
+            handlers::metadata::handle(&shard, &connection, request, version).await
+        }),
+        ApiKey::ListOffsets => plain(shard, head, body, move |shard, request| async move {
+            handlers::list_offsets::handle(&shard, request, version).await
+        }),
+        ApiKey::OffsetForLeaderEpoch => plain(shard, head, body, |shard, request| async move {
+            handlers::offset_for_leader_epoch::handle(&shard, request).await
+        }),
+        ApiKey::CreateTopics => plain(shard, head, body, |shard, request| async move {
+            handlers::create_topics::handle(&shard, request).await
+        }),
+        ApiKey::DeleteTopics => plain(shard, head, body, move |shard, request| async move {
+            handlers::delete_topics::handle(&shard, request, version).await
+        }),
+        ApiKey::InitProducerId => plain(shard, head, body, |shard, request| async move {
+            handlers::init_producer_id::handle(&shard, request).await
+        }),
+        ApiKey::DescribeCluster => plain(shard, head, body, move |shard, request| async move {
+            handlers::describe_cluster::handle(&shard, &connection, &request)
+        }),
+        ApiKey::DescribeTopicPartitions => plain(shard, head, body, |shard, request| async move {
+            handlers::describe_topic_partitions::handle(&shard, &request)
+        }),
+        ApiKey::DescribeConfigs => plain(shard, head, body, |shard, request| async move {
+            handlers::describe_configs::handle(&shard, &request)
+        }),
+        // In the table of what is served, and not here: our own mistake, found by a test.
+        other => panic!("{} is served but has no handler", other.name()),
+    }
+}
+
+/// Decodes now, handles later.
+fn plain<Q, H, F>(shard: Rc<Shard>, head: Head, body: &BytesMut, handle: H) -> Admitted
+where
+    Q: Request + 'static,
+    H: FnOnce(Rc<Shard>, Q) -> F + 'static,
+    F: Future<Output = Q::Response> + 'static,
+{
+    match Q::decode(&mut Reader::new(body), head.version) {
+        Err(_) => close(),
+        Ok(request) => Admitted::Reply(Box::pin(async move {
+            let response = handle(Rc::clone(&shard), request).await;
+            answer(&shard, head, &response)
+        })),
+    }
+}
+
+/// A request that cannot be read (D2).
+pub fn close() -> Admitted {
+    Admitted::Close(CloseReason::BadRequest)
+}
+
+/// Encodes an answer and counts it.
+pub fn answer<M: Message>(shard: &Shard, head: Head, response: &M) -> Reply {
+    answer_counted(shard, head, response, false)
+}
+
+/// [`answer`], of a request that failed in part or as a whole if `failed`.
+pub fn answer_counted<M: Message>(shard: &Shard, head: Head, response: &M, failed: bool) -> Reply {
+    match frame::response(head.correlation_id, head.version, response) {
+        Ok(frame) => reply(shard, head, vec![Slice::Memory(frame)], failed),
+        Err(error) => {
+            tracing::error!(api = head.api.name(), %error, "answer cannot be encoded");
+            Reply::Close(CloseReason::ResponseTooLarge)
+        }
+    }
+}
+
+/// Counts an answer whose frame is in pieces, the length prefix in the first.
+pub fn reply(shard: &Shard, head: Head, mut pieces: Vec<Slice>, failed: bool) -> Reply {
+    match pieces.first_mut() {
+        Some(Slice::Memory(first)) => drop_length(first),
+        _ => panic!("a frame begins with its header, in memory"),
+    }
+    let frame = ResponseFrame { pieces };
+    count(shard, head, frame.length(), failed);
+    Reply::Frame(frame)
+}
+
+/// The net writes the length itself.
+fn drop_length(first: &mut Bytes) {
+    assert!(first.len() >= LENGTH_PREFIX_BYTES, "a frame has its length");
+    first.advance(LENGTH_PREFIX_BYTES);
+}
+
+/// Counts a request as answered.
+pub fn count(shard: &Shard, head: Head, response_bytes: usize, failed: bool) {
+    shard.metrics.borrow_mut().answered(AnsweredRequest {
+        api_key: head.api.key(),
+        failed,
+        latency_us: timers::now().since(head.arrived),
+        request_bytes: head.bytes as u64,
+        response_bytes: response_bytes as u64,
+    });
+}

@@ -1,0 +1,157 @@
+//! The one place where what happened becomes the code that a client is told.
+//!
+//! In:   typed errors of replicas, logs, records and the controller.
+//! Out:  an [`ErrorCode`], and words where the API has room for them.
+//! Home: pure.
+//!
+//! No match has a `_` arm: a new variant does not compile until someone has chosen between a
+//! retriable code (the client refreshes its metadata and tries again) and a final one.
+
+use crate::controller::driver::ExecuteError;
+use crate::controller::quorum::ProposeError;
+use crate::metadata::alter::DeleteTopicError;
+use crate::metadata::commands::CommandError;
+use crate::metadata::create_topics::CreateTopicError;
+use crate::model::topic_name::TopicNameError;
+use crate::partition::leader::{AppendError, EpochMismatch};
+use crate::partition::producers::ProducerError;
+use crate::protocol::error::ErrorCode;
+use crate::replica::request::{AppendFailure, ReadFailure};
+
+use super::fetch_session::SessionError;
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The code.
+    pub code: ErrorCode,
+    /// Words beside it; `None` is null.
+    pub message: Option<String>,
+}
+
+impl Told {
+    /// A code with words of this case.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Told {
+        Told { code, message: Some(message.into()) }
+    }
+
+    /// A code with its general words.
+    pub fn code(code: ErrorCode) -> Told {
+        Told::new(code, code.message())
+    }
+
+    /// A code with empty words, where Kafka says nothing.
+    pub fn silent(code: ErrorCode) -> Told {
+        Told::new(code, "")
+    }
+}
+
+impl From<&CreateTopicError> for Told {
+    fn from(error: &CreateTopicError) -> Told {
+        use CreateTopicError as E;
+        let code = match error {
+            E::DuplicateInRequest
+            | E::PartitionsWithAssignment
+            | E::ReplicationFactorWithAssignment => ErrorCode::InvalidRequest,
+            E::BadName(
+                TopicNameError::Empty
+                | TopicNameError::Dots
+                | TopicNameError::TooLong { .. }
+                | TopicNameError::BadCharacter { .. },
+            ) => ErrorCode::InvalidTopicException,
+            E::Exists { .. } => ErrorCode::TopicAlreadyExists,
+            E::Collides { .. } => ErrorCode::InvalidTopicException,
+            E::IdTaken => ErrorCode::RequestTimedOut,
+            E::BadPartitions { .. } | E::TooManyPartitions { .. } => ErrorCode::InvalidPartitions,
+            E::BadReplicationFactor { .. } | E::TooFewBrokers { .. } => {
+                ErrorCode::InvalidReplicationFactor
+            }
+            E::BadAssignment(_) => ErrorCode::InvalidReplicaAssignment,
+            E::BadConfig(_) | E::ConfigTooLong { .. } => ErrorCode::InvalidConfig,
+        };
+        Told::new(code, error.to_string())
+    }
+}
+
+impl From<&DeleteTopicError> for Told {
+    fn from(error: &DeleteTopicError) -> Told {
+        let code = match error {
+            DeleteTopicError::UnknownName => ErrorCode::UnknownTopicOrPartition,
+            DeleteTopicError::UnknownId => ErrorCode::UnknownTopicId,
+            DeleteTopicError::DuplicateInRequest => ErrorCode::InvalidRequest,
+        };
+        Told::new(code, error.to_string())
+    }
+}
+
+impl From<&CommandError> for Told {
+    fn from(error: &CommandError) -> Told {
+        let code = match error {
+            CommandError::TooManyTopics { .. } | CommandError::TooManyPartitions { .. } => {
+                ErrorCode::PolicyViolation
+            }
+            CommandError::ClusterIdMismatch { .. } => ErrorCode::InconsistentClusterId,
+            CommandError::StaleBroker(_) => ErrorCode::StaleBrokerEpoch,
+            CommandError::ProducerIdsExhausted => ErrorCode::UnknownServerError,
+        };
+        Told::new(code, error.to_string())
+    }
+}
+
+impl From<&ExecuteError> for Told {
+    fn from(error: &ExecuteError) -> Told {
+        match error {
+            ExecuteError::Refused(refused) => Told::from(refused),
+            ExecuteError::Propose(ProposeError::TooLarge { .. }) => {
+                Told::new(ErrorCode::PolicyViolation, error.to_string())
+            }
+            // The quorum has no leader or is going down: another try may find it.
+            ExecuteError::Propose(ProposeError::NotLeader { .. } | ProposeError::Stopped)
+            | ExecuteError::Stopped => Told::code(ErrorCode::NotController),
+        }
+    }
+}
+
+/// For Produce: why a partition did not take a batch.
+pub fn append_code(failure: &AppendFailure) -> ErrorCode {
+    match failure {
+        AppendFailure::NotHere => ErrorCode::NotLeaderOrFollower,
+        AppendFailure::Refused(AppendError::NotEnoughReplicas { .. }) => {
+            ErrorCode::NotEnoughReplicas
+        }
+        AppendFailure::Refused(AppendError::LogFull) => ErrorCode::UnknownServerError,
+        AppendFailure::Refused(AppendError::Producer(error)) => producer_code(error),
+        // Retriable, and no refresh of metadata helps: the producer waits and tries again.
+        AppendFailure::DiskFull | AppendFailure::Offline => ErrorCode::KafkaStorageError,
+    }
+}
+
+fn producer_code(error: &ProducerError) -> ErrorCode {
+    match error {
+        ProducerError::StaleEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        ProducerError::TransactionOpen { .. } => ErrorCode::InvalidTxnState,
+        ProducerError::TooManyProducers => ErrorCode::NotEnoughReplicas,
+    }
+}
+
+/// For reads and look-ups.
+pub fn read_code(failure: ReadFailure) -> ErrorCode {
+    match failure {
+        ReadFailure::NotHere => ErrorCode::NotLeaderOrFollower,
+        ReadFailure::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
+        ReadFailure::Epoch(EpochMismatch::Fenced { .. }) => ErrorCode::FencedLeaderEpoch,
+        ReadFailure::Epoch(EpochMismatch::Unknown { .. }) => ErrorCode::UnknownLeaderEpoch,
+        ReadFailure::NotAvailable(_) => ErrorCode::OffsetNotAvailable,
+        ReadFailure::Storage => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// For Fetch: the top-level code.
+pub fn session_code(error: SessionError) -> ErrorCode {
+    match error {
+        SessionError::NotFound => ErrorCode::FetchSessionIdNotFound,
+        SessionError::WrongEpoch => ErrorCode::InvalidFetchSessionEpoch,
+        SessionError::MixedTopicKeys => ErrorCode::FetchSessionTopicIdError,
+    }
+}

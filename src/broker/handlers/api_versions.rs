@@ -1,0 +1,103 @@
+//! ApiVersions (key 18), versions 0-4: what this broker serves.
+//!
+//! Source: KIP-35, KIP-511 (client names, the fallback), KIP-584 (features).
+
+use crate::net::service::Admitted;
+use crate::protocol::api::ApiKey;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::messages::api_versions::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse,
+};
+
+use super::super::context::Shard;
+use super::super::dispatch::{self, Head};
+
+/// Version from which the client names itself.
+const NAMED_VERSION: i16 = 3;
+
+/// Answers one request.
+pub fn handle(request: &ApiVersionsRequest, version: i16) -> ApiVersionsResponse {
+    let named = version < NAMED_VERSION
+        || is_name(&request.client_software_name) && is_name(&request.client_software_version);
+    if !named {
+        return ApiVersionsResponse {
+            error_code: ErrorCode::InvalidRequest.code(),
+            ..ApiVersionsResponse::default()
+        };
+    }
+    // No feature is finalized: an epoch of -1 says so, and clients keep to what needs none.
+    ApiVersionsResponse {
+        api_keys: ApiKey::ALL.iter().filter_map(|&api| served(api)).collect(),
+        ..ApiVersionsResponse::default()
+    }
+}
+
+/// Answers a version that is not served: in version 0, with the range that is.
+pub fn unsupported(shard: &Shard, head: Head) -> Admitted {
+    let head = Head { version: 0, ..head };
+    let response = ApiVersionsResponse {
+        error_code: ErrorCode::UnsupportedVersion.code(),
+        api_keys: served(ApiKey::ApiVersions).into_iter().collect(),
+        ..ApiVersionsResponse::default()
+    };
+    let reply = dispatch::answer(shard, head, &response);
+    Admitted::Reply(Box::pin(std::future::ready(reply)))
+}
+
+fn served(api: ApiKey) -> Option<ApiVersion> {
+    let versions = api.advertised()?;
+    Some(ApiVersion {
+        api_key: api.key(),
+        min_version: *versions.start(),
+        max_version: *versions.end(),
+        ..ApiVersion::default()
+    })
+}
+
+/// Letters and digits, with dots and dashes between them. Source: KIP-511.
+fn is_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let is_edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    is_edge(bytes.first()) && is_edge(bytes.last()) && bytes.iter().all(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_names_are_held_against_kafkas_pattern() {
+        let check = |name: &str, want: bool| assert_eq!(is_name(name), want, "{name:?}");
+        check("apache-kafka-java", true);
+        check("4.3.1", true);
+        check("x", true);
+        check("", false);
+        check("-x", false);
+        check("x.", false);
+        check("a b", false);
+        check("a_b", false);
+    }
+
+    #[test]
+    fn what_is_advertised_contains_the_points_that_old_clients_test() {
+        let request = ApiVersionsRequest::default();
+        let response = handle(&request, 0);
+        let has = |key: ApiKey, version: i16| {
+            let range = response.api_keys.iter().find(|api| api.api_key == key.key());
+            range.is_some_and(|api| (api.min_version..=api.max_version).contains(&version))
+        };
+        for (key, version) in [
+            (ApiKey::ApiVersions, 0),
+            (ApiKey::Produce, 0),
+            (ApiKey::Produce, 3),
+            (ApiKey::Produce, 7),
+            (ApiKey::Fetch, 4),
+            (ApiKey::Fetch, 10),
+            (ApiKey::ListOffsets, 1),
+            (ApiKey::InitProducerId, 0),
+        ] {
+            assert!(has(key, version), "{key:?} {version}");
+        }
+    }
+}

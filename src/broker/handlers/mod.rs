@@ -1,0 +1,48 @@
+//! One file an API: a decoded request and the shard's view become an answer.
+//!
+//! A handler chooses no error code but for what its own API defines; what replicas, logs and the
+//! controller refuse is translated in [`super::errors`].
+
+pub mod api_versions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_topic_partitions;
+pub mod fetch;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+
+use crate::model::ids::BrokerId;
+
+/// `*_authorized_operations` when they were not asked for; 0 would mean "none allowed".
+pub const AUTHORIZED_NONE: i32 = i32::MIN;
+/// Every operation on a topic: there is no authorizer yet. Bits are Kafka's `AclOperation`.
+pub const AUTHORIZED_TOPIC: i32 = 0b1101_1111_1000;
+/// Every operation on the cluster.
+pub const AUTHORIZED_CLUSTER: i32 = 0b1_1111_1010_0000;
+
+/// Whether clients may not write to the topic: coordinators keep their state in it.
+pub fn is_internal(topic: &str) -> bool {
+    matches!(topic, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+}
+
+/// Broker ids as the wire has them.
+pub fn node_ids(ids: &[BrokerId]) -> Vec<i32> {
+    ids.iter().map(|id| id.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the real broker without an authorizer answers.
+    #[test]
+    fn all_operations_are_authorized() {
+        assert_eq!(AUTHORIZED_TOPIC, 3576);
+        assert_eq!(AUTHORIZED_CLUSTER, 8096);
+    }
+}

@@ -1,0 +1,289 @@
+//! Produce (key 0), versions 3-13: records into partitions.
+//!
+//! In arrival order a request is taken apart, each batch is checked (so that a hot partition's
+//! owner need not) and handed to its owner; what follows, waiting for durability, runs by itself.
+//! The time limit of a request ends the wait, not the append.
+//!
+//! Source: KIP-98 (idempotence), KIP-467 (record errors), KIP-516 (topic ids), KIP-951 (hints).
+
+use std::rc::Rc;
+
+use bytes::BytesMut;
+
+use crate::metadata::image::{MetadataImage, TopicImage};
+use crate::model::ids::{BrokerId, PartitionIndex, TopicPartition};
+use crate::model::time::{Micros, Timestamp};
+use crate::net::service::{Admitted, CloseReason, Reply};
+use crate::partition::leader::Acks;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::produce::{
+    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
+};
+use crate::replica::request::{AppendFailure, AppendItem, AppendResult, ShardReply, ShardRequest};
+use crate::shard::timers;
+
+use super::super::connection::Connection;
+use super::super::context::{Shard, locate};
+use super::super::dispatch::{self, Head};
+use super::super::errors::append_code;
+use super::super::hints::{self, Hint};
+use super::super::scatter::{Asked, Scatter};
+use super::super::validation;
+use super::is_internal;
+
+/// First version that names topics by id.
+const BY_ID_VERSION: i16 = 13;
+/// First version with leader hints.
+const HINT_VERSION: i16 = 10;
+
+/// Where a batch's result goes: topic and partition of the answer.
+type Place = (usize, usize);
+
+/// A request that is on its way to the owners of its partitions.
+struct Produce {
+    head: Head,
+    acks: Acks,
+    deadline: Micros,
+    topics: Vec<TopicProduceResponse>,
+    partitions: Vec<(Place, TopicPartition)>,
+    refused: bool,
+}
+
+/// Hands a request's batches to their owners, in order of arrival.
+pub async fn admit(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    head: Head,
+    body: BytesMut,
+) -> Admitted {
+    let Ok(request) = ProduceRequest::decode_split(body, head.version) else {
+        return dispatch::close();
+    };
+    let wait_us = u64::try_from(request.timeout_ms.max(0)).expect("not negative") * 1000;
+    let acks = acks(request.acks);
+    let mut produce = Produce {
+        head,
+        acks: acks.unwrap_or(Acks::Leader),
+        deadline: Micros(head.arrived.0 + wait_us),
+        topics: Vec::with_capacity(request.topics.len()),
+        partitions: Vec::new(),
+        refused: false,
+    };
+    let refusal = match (acks, &request.transactional_id) {
+        (None, _) => Some(ErrorCode::InvalidRequiredAcks),
+        (_, Some(_)) => Some(ErrorCode::TransactionalIdAuthorizationFailed),
+        _ => None,
+    };
+    let image = shard.image();
+    let mut scatter = Scatter::new(shard);
+    for topic in request.topics {
+        match refusal {
+            Some(error) => produce.refuse(topic, error),
+            None => produce.add(shard, &image, topic, &mut scatter),
+        }
+    }
+    let asked = scatter.ask(ShardRequest::Append).await;
+    let (shard, connection) = (Rc::clone(shard), Rc::clone(connection));
+    Admitted::Reply(Box::pin(async move { produce.finish(&shard, &connection, asked).await }))
+}
+
+fn acks(acks: i16) -> Option<Acks> {
+    match acks {
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        -1 => Some(Acks::All),
+        _ => None,
+    }
+}
+
+impl Produce {
+    fn refuse(&mut self, topic: TopicProduceData, error: ErrorCode) {
+        self.refused = true;
+        let responses = topic.partitions.iter().map(|partition| answer(partition.index, error));
+        self.topics.push(TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partition_responses: responses.collect(),
+            ..TopicProduceResponse::default()
+        });
+    }
+
+    /// Checks a topic's batches and adds what is good to `scatter`.
+    fn add(
+        &mut self,
+        shard: &Shard,
+        image: &MetadataImage,
+        topic: TopicProduceData,
+        scatter: &mut Scatter<Place, AppendItem>,
+    ) {
+        let (found, unknown) = match self.head.version >= BY_ID_VERSION {
+            true => (image.topic_by_id(topic.topic_id), ErrorCode::UnknownTopicId),
+            false => (image.topic_by_name(&topic.name), ErrorCode::UnknownTopicOrPartition),
+        };
+        let Some(found) = found else { return self.refuse(topic, unknown) };
+        if is_internal(found.name.as_str()) {
+            return self.refuse(topic, ErrorCode::InvalidTopicException);
+        }
+        let mut responses = Vec::with_capacity(topic.partitions.len());
+        for partition in topic.partitions {
+            let place = (self.topics.len(), responses.len());
+            let index = partition.index;
+            match self.check(shard, found, partition) {
+                Ok(item) => {
+                    self.partitions.push((place, item.partition));
+                    scatter.add(item.partition, place, item);
+                    responses.push(answer(index, ErrorCode::None));
+                }
+                Err(refused) => {
+                    self.refused = true;
+                    shard.metrics.borrow_mut().produce.refused_batches += 1;
+                    responses.push(*refused);
+                }
+            }
+        }
+        self.topics.push(TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partition_responses: responses,
+            ..TopicProduceResponse::default()
+        });
+    }
+
+    /// One partition's batch, ready to be appended. Errors: its answer.
+    fn check(
+        &self,
+        shard: &Shard,
+        topic: &TopicImage,
+        partition: PartitionProduceData,
+    ) -> Result<AppendItem, Box<PartitionProduceResponse>> {
+        let index = partition.index;
+        let located = locate(topic, PartitionIndex(index));
+        let Some(located) = located else {
+            return Err(Box::new(answer(index, ErrorCode::UnknownTopicOrPartition)));
+        };
+        let config = shard.topic_config(topic);
+        let records = partition.records.unwrap_or_default();
+        let now = timers::wall_clock();
+        let checked = validation::check(shard, records, &config, self.head.version, now);
+        let checked = checked.map_err(|error| Box::new(validation::refused(index, &error)))?;
+        Ok(AppendItem {
+            partition: located,
+            batch: checked.batch,
+            info: checked.info,
+            frame_bytes: self.head.bytes,
+            log_append_time: checked.log_append_time,
+            acks: self.acks,
+        })
+    }
+
+    async fn finish(
+        mut self,
+        shard: &Shard,
+        connection: &Connection,
+        asked: Asked<Place>,
+    ) -> Reply {
+        let gather = asked.gather(|reply| match reply {
+            ShardReply::Append(results) => results,
+            other => panic!("appends were asked for, not {other:?}"),
+        });
+        match self.acks {
+            // Nobody waits for an answer; the request's bytes stay counted until they are safe.
+            Acks::None => self.note(shard, gather.await),
+            Acks::Leader | Acks::All => match timers::timeout_at(self.deadline, gather).await {
+                Ok(results) => self.note(shard, results),
+                Err(_) => self.time_out(),
+            },
+        }
+        if self.acks == Acks::None {
+            dispatch::count(shard, self.head, 0, self.refused);
+            return match self.refused {
+                true => Reply::Close(CloseReason::BadRequest), // the only way to say it
+                false => Reply::Nothing,
+            };
+        }
+        let node_endpoints = self.hint(&shard.image(), connection);
+        let response = ProduceResponse {
+            responses: std::mem::take(&mut self.topics),
+            node_endpoints,
+            ..ProduceResponse::default()
+        };
+        dispatch::answer_counted(shard, self.head, &response, self.refused)
+    }
+
+    fn note(&mut self, shard: &Shard, results: Vec<(Place, Option<AppendResult>)>) {
+        let mut metrics = shard.metrics.borrow_mut();
+        for ((topic, partition), result) in results {
+            let response = &mut self.topics[topic].partition_responses[partition];
+            match result.unwrap_or(Err(AppendFailure::NotHere)) {
+                Ok(appended) => {
+                    response.base_offset = appended.base_offset.0;
+                    response.log_append_time_ms = appended.log_append_time.0;
+                    response.log_start_offset = appended.log_start.0;
+                }
+                Err(failure) => {
+                    self.refused = true;
+                    metrics.produce.refused_batches += 1;
+                    *response = answer(response.index, append_code(&failure));
+                }
+            }
+        }
+    }
+
+    fn time_out(&mut self) {
+        self.refused = true;
+        for &((topic, partition), _) in &self.partitions {
+            let response = &mut self.topics[topic].partition_responses[partition];
+            *response = answer(response.index, ErrorCode::RequestTimedOut);
+        }
+    }
+
+    /// Names the leader beside each NOT_LEADER_OR_FOLLOWER; returns the leaders' addresses.
+    fn hint(&mut self, image: &MetadataImage, connection: &Connection) -> Vec<NodeEndpoint> {
+        let mut endpoints: Vec<NodeEndpoint> = Vec::new();
+        if !self.refused || self.head.version < HINT_VERSION {
+            return endpoints;
+        }
+        for &((topic, partition), located) in &self.partitions {
+            let response = &mut self.topics[topic].partition_responses[partition];
+            let error = ErrorCode::from_code(response.error_code).unwrap_or(ErrorCode::None);
+            let Some(hint) = hints::leader(image, Some(located), error) else { continue };
+            response.current_leader = current_leader(hint);
+            if endpoints.iter().all(|endpoint| endpoint.node_id != hint.leader.0) {
+                endpoints.extend(endpoint(image, hint.leader, &connection.listener));
+            }
+        }
+        endpoints
+    }
+}
+
+fn current_leader(hint: Hint) -> LeaderIdAndEpoch {
+    LeaderIdAndEpoch {
+        leader_id: hint.leader.0,
+        leader_epoch: hint.epoch.0,
+        ..LeaderIdAndEpoch::default()
+    }
+}
+
+fn endpoint(image: &MetadataImage, broker: BrokerId, listener: &str) -> Option<NodeEndpoint> {
+    let (address, rack) = hints::address(image, broker, listener)?;
+    Some(NodeEndpoint {
+        node_id: broker.0,
+        host: address.host.clone(),
+        port: i32::from(address.port),
+        rack: rack.map(str::to_owned),
+        ..NodeEndpoint::default()
+    })
+}
+
+/// An answer without offsets.
+pub fn answer(index: i32, error: ErrorCode) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: error.code(),
+        base_offset: -1,
+        log_append_time_ms: Timestamp::NONE.0,
+        log_start_offset: -1,
+        ..PartitionProduceResponse::default()
+    }
+}

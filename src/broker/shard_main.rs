@@ -1,0 +1,205 @@
+//! One shard of the broker, from its first task to its last.
+//!
+//! In:   the runtime's [`ShardContext`], and what start-up found ([`Setup`]).
+//! Out:  a shard that serves its replicas to the mesh, its listeners to clients, and the control
+//!       thread's orders.
+//! Home: runs once on each shard.
+//!
+//! Invariants
+//!   M1  Orders of the control thread are carried out one after another, in its order.
+//!   M2  Listeners accept only after the first image was taken over: a client that gets in meets
+//!       recovered logs.
+//!   M3  A failed log directory is failed on every shard.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::broker::BrokerConfig;
+use crate::fatal;
+use crate::io::file::IoError;
+use crate::io::real_directory::RealDirectory;
+use crate::metadata::image::MetadataImage;
+use crate::metrics::shard::ShardMetrics;
+use crate::model::ids::ShardId;
+use crate::replica::driver::Driver;
+use crate::replica::fetch::Reader;
+use crate::replica::housekeeping::{self, Periods};
+use crate::replica::request::{
+    AppendFailure, BrokerLinks, ControlOrder, OrderDone, ShardReply, ShardRequest,
+};
+use crate::replica::serve::Server;
+use crate::replica::table::Replicas;
+use crate::shard::executor::ShardContext;
+use crate::shard::mesh::Mesh;
+use crate::shard::tasks::{self, Queue};
+use crate::storage::log::LogShared;
+use crate::storage::options::FailStop;
+use crate::storage::tail::TailBudget;
+
+use super::context::Shard;
+use super::doors::{Doors, Sockets};
+use super::fetch_session::SessionCache;
+
+/// What start-up hands to every shard.
+#[derive(Clone)]
+pub struct Setup {
+    /// The settings.
+    pub config: Arc<BrokerConfig>,
+    /// Where the logs lie.
+    pub log_directory: PathBuf,
+    /// Bytes of recent batches that a shard keeps in memory.
+    pub tail_bytes: usize,
+    /// The bound sockets of all shards.
+    pub sockets: Sockets,
+}
+
+/// A shard's parts, as orders need them.
+struct Main {
+    shard: Rc<Shard>,
+    driver: Rc<Driver>,
+    doors: Rc<Doors>,
+    log_shared: LogShared,
+}
+
+/// Runs one shard until it is told to end.
+pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
+    let disk = match RealDirectory::open(&setup.log_directory).await {
+        Ok(disk) => disk,
+        Err(error) => fatal::exit(&format!("{}: {error}", setup.log_directory.display())),
+    };
+    let replicas = Rc::new(Replicas::default());
+    let log_shared = LogShared {
+        tail: Rc::new(TailBudget::new(setup.tail_bytes)),
+        fail_stop: Rc::new(FailStop::new()),
+    };
+    let shard = Rc::new(shard(&context, &setup));
+    serve_replicas(&context, &setup, &replicas, &log_shared);
+    let driver = Rc::new(Driver {
+        shard: context.shard,
+        shards: shard.shards,
+        config: Arc::clone(&setup.config),
+        disk,
+        log_shared: log_shared.clone(),
+        replicas: Rc::clone(&replicas),
+    });
+    let periods = Periods {
+        retention_check_ms: setup.config.log_retention_check_interval_ms,
+        producer_expiration_ms: setup.config.producer_id_expiration_ms,
+    };
+    tasks::spawn(Queue::Housekeeping, housekeeping::run(Rc::clone(&replicas), periods));
+    watch_directory(&context.mesh, replicas, Rc::clone(&log_shared.fail_stop));
+    let doors = Rc::new(Doors::new(Rc::clone(&shard), setup.sockets.clone()));
+    let main = Rc::new(Main { shard, driver, doors, log_shared });
+    context.commands.serve(move |order| {
+        let main = Rc::clone(&main);
+        Box::pin(async move { main.carry_out(order).await })
+    });
+    context.stop.wait().await;
+}
+
+fn shard(context: &ShardContext<BrokerLinks>, setup: &Setup) -> Shard {
+    let shards = u16::try_from(context.shards).expect("at most SHARDS_MAX");
+    let slots = setup.config.fetch_session_slots.div_ceil(context.shards);
+    Shard {
+        id: context.shard,
+        shards,
+        config: Arc::clone(&setup.config),
+        image: RefCell::new(Arc::new(MetadataImage::empty())),
+        mesh: context.mesh.clone(),
+        control: context.control.clone(),
+        sessions: RefCell::new(SessionCache::new(slots, session_seed())),
+        metrics: RefCell::new(ShardMetrics::new(context.shard.0)),
+        scratch: RefCell::default(),
+        watch_last: Cell::new(0),
+        topic_configs: RefCell::default(),
+        producer_ids: Cell::new(None),
+    }
+}
+
+/// Where session ids start: anywhere, so that a session of an earlier run is not taken for ours.
+fn session_seed() -> i32 {
+    let [a, b, c, d, ..] = uuid::Uuid::new_v4().into_bytes();
+    i32::from_be_bytes([a & 0x7f, b, c, d])
+}
+
+fn serve_replicas(
+    context: &ShardContext<BrokerLinks>,
+    setup: &Setup,
+    replicas: &Rc<Replicas>,
+    log_shared: &LogShared,
+) {
+    let reader = Reader::new(Rc::clone(replicas), setup.config.fetch_path);
+    let server = Server::new(Rc::clone(replicas), reader, Rc::clone(&log_shared.fail_stop));
+    context.mesh.serve(move |from, request| server.handle(from, request));
+}
+
+/// Answers all that waits once the directory has failed, and tells the other shards (M3).
+fn watch_directory(
+    mesh: &Mesh<ShardRequest, ShardReply>,
+    replicas: Rc<Replicas>,
+    fail_stop: Rc<FailStop>,
+) {
+    let mesh = mesh.clone();
+    tasks::spawn(Queue::Housekeeping, async move {
+        let error = fail_stop.wait().await;
+        tracing::error!(%error, "log directory failed: no append is taken any more");
+        for replica in replicas.all() {
+            replica.fail(AppendFailure::Offline);
+        }
+        tell_others(&mesh, error).await;
+    });
+}
+
+async fn tell_others(mesh: &Mesh<ShardRequest, ShardReply>, error: IoError) {
+    for index in 0..u16::try_from(mesh.shards()).expect("at most SHARDS_MAX") {
+        if ShardId(index) != mesh.shard() {
+            let _ = mesh.submit(ShardId(index), ShardRequest::DirectoryFailed(error)).await;
+        }
+    }
+}
+
+impl Main {
+    async fn carry_out(&self, order: ControlOrder) -> OrderDone {
+        match order {
+            ControlOrder::Apply(image) => {
+                let old = self.shard.image();
+                if old.applied_index() == 0 && self.shard.id == ShardId(0) {
+                    self.sweep(&image);
+                }
+                self.driver.apply(&old, &image).await;
+                self.shard.set_image(image);
+                OrderDone::Done
+            }
+            ControlOrder::Listen => {
+                self.doors.open();
+                OrderDone::Done
+            }
+            ControlOrder::Metrics => OrderDone::Metrics(Box::new(self.metrics())),
+            ControlOrder::Stop => {
+                self.doors.close().await;
+                self.driver.close().await;
+                OrderDone::Done
+            }
+        }
+    }
+
+    fn sweep(&self, image: &Arc<MetadataImage>) {
+        let (driver, image) = (Rc::clone(&self.driver), Arc::clone(image));
+        tasks::spawn(Queue::Background, async move { driver.sweep(&image).await });
+    }
+
+    fn metrics(&self) -> ShardMetrics {
+        let mut metrics = self.shard.metrics.borrow().clone();
+        let load = tasks::load();
+        metrics.reactor.busy_us = load.busy_us;
+        let replicas = self.driver.replicas.all();
+        metrics.holding.partitions = replicas.len() as u64;
+        metrics.holding.log_bytes = replicas.iter().map(|replica| replica.log.bytes()).sum();
+        metrics.holding.tail_bytes = self.log_shared.tail.used() as u64;
+        metrics.fetch.sessions = self.shard.sessions.borrow().len() as u64;
+        self.doors.count(&mut metrics.connections);
+        metrics
+    }
+}
