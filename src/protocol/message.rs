@@ -270,7 +270,7 @@ macro_rules! message_struct {
             }
 
             fn arbitrary(
-                prng: &mut $crate::testing::prng::Prng,
+                prng: &mut $crate::protocol::probe::Prng,
                 layout: $crate::protocol::wire::Layout,
             ) -> Self {
                 let mut this = Self::default();

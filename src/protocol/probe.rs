@@ -8,7 +8,7 @@ use crate::model::ids::TopicId;
 use crate::protocol::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
 use crate::protocol::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use crate::protocol::wire::Layout;
-use crate::testing::prng::Prng;
+pub use crate::testing::prng::Prng;
 
 /// What tests ask of every field's type.
 pub trait Probe: Sized {
