@@ -69,6 +69,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         Ok(disk) => disk,
         Err(error) => fatal::exit(&format!("{}: {error}", setup.log_directory.display())),
     };
+    tracing::debug!(shard = context.shard.0, access = ?disk.access(), "disk opened");
     let replicas = Rc::new(Replicas::default());
     let log_shared = LogShared {
         tail: Rc::new(TailBudget::new(setup.tail_bytes)),
@@ -169,6 +170,7 @@ impl Main {
                     self.sweep(&image);
                 }
                 self.driver.apply(&old, &image).await;
+                tracing::debug!(shard = self.shard.id.0, index = image.applied_index(), "applied");
                 self.shard.set_image(image);
                 OrderDone::Done
             }

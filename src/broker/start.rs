@@ -129,6 +129,7 @@ pub async fn start(config: Arc<BrokerConfig>) -> Result<(Broker, Calls), StartEr
     });
     let controller = controller.await.map_err(StartError::Controller)?;
 
+    tracing::debug!(index = controller.image().applied_index(), "metadata recovered");
     let setup = Setup {
         config: Arc::clone(&config),
         log_directory: config.data_dir.join(LOG_FOLDER),
@@ -140,7 +141,9 @@ pub async fn start(config: Arc<BrokerConfig>) -> Result<(Broker, Calls), StartEr
         executor::start::<BrokerLinks, _, _>(&settings, body).map_err(StartError::Shards)?;
     let calls = Calls { calls, controller: controller.clone() };
     let broker = Broker { config, data, cluster_is_new, controller, addresses, shards, links };
+    tracing::debug!(shards = count, "shards started");
     broker.publish().await;
+    tracing::debug!("logs recovered");
     broker.register().await?;
     Ok((broker, calls))
 }

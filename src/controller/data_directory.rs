@@ -369,3 +369,107 @@ fn classify(action: &'static str, path: &Path, source: io::Error) -> DirectoryEr
         _ => DirectoryError::Io { action, path, source },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fresh_directory_gets_ids_and_keeps_them() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("new").join("data");
+        let first = DataDirectory::open(&path, 3).unwrap();
+        let (cluster_id, directory_id) = (first.cluster_id().to_owned(), first.directory_id());
+        assert_eq!(cluster_id.len(), 22);
+        assert_eq!(first.raft_id() >> 32, 3);
+        assert_eq!(first.expected_log().unwrap(), ExpectedLog::MayBeMissing);
+        drop(first);
+        std::fs::create_dir(path.join("topic-0")).unwrap();
+        let again = DataDirectory::open(&path, 3).unwrap();
+        assert_eq!((again.cluster_id(), again.directory_id()), (&*cluster_id, directory_id));
+        assert_eq!(again.expected_log().unwrap(), ExpectedLog::MustExist);
+    }
+
+    #[test]
+    fn two_opens_conflict_and_the_refusal_names_the_pid() {
+        let place = tempfile::tempdir().unwrap();
+        let held = DataDirectory::open(place.path(), 1).unwrap();
+        let error = DataDirectory::open(place.path(), 1).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("locked by a running broker"), "{text}");
+        assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");
+        drop(held);
+        DataDirectory::open(place.path(), 1).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_not_ours_is_refused_untouched() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("photo.jpg"), b"x").unwrap();
+        let error = DataDirectory::open(place.path(), 1).unwrap_err();
+        assert!(matches!(&error, DirectoryError::NotOurs { found, .. } if found == "photo.jpg"));
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1, "M1");
+    }
+
+    #[test]
+    fn metadata_without_marker_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        drop(DataDirectory::open(place.path(), 1).unwrap());
+        std::fs::create_dir(place.path().join(METADATA_NAME)).unwrap();
+        std::fs::remove_file(place.path().join(MARKER_NAME)).unwrap();
+        let error = DataDirectory::open(place.path(), 1).unwrap_err();
+        assert!(matches!(error, DirectoryError::NotOurs { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_a_cut_off_first_start_leaves_is_still_fresh() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("lost+found")).unwrap();
+        std::fs::write(place.path().join(LOCK_NAME), b"").unwrap();
+        std::fs::write(place.path().join(NEW_MARKER_NAME), b"{\"form").unwrap();
+        DataDirectory::open(place.path(), 1).unwrap();
+    }
+
+    #[test]
+    fn a_marker_of_another_broker_format_or_kind_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        drop(DataDirectory::open(place.path(), 1).unwrap());
+        let error = DataDirectory::open(place.path(), 2).unwrap_err();
+        assert!(matches!(error, DirectoryError::OtherNode { has: 1, configured: 2, .. }));
+        let marker = place.path().join(MARKER_NAME);
+        let refusal = |text: &str| {
+            std::fs::write(&marker, text).unwrap();
+            DataDirectory::open(place.path(), 1).unwrap_err()
+        };
+        let newer = refusal("{\"format\": 2, \"anything\": []}");
+        assert!(matches!(newer, DirectoryError::UnknownFormat { format: 2, .. }), "{newer}");
+        let bad = [
+            "",
+            "{}",
+            "not json",
+            "{\"format\": 1}",
+            "{\"format\":1,\"cluster.id\":\"x\",\"node.id\":1,\"directory.id\":\"y\"}",
+        ];
+        for text in bad {
+            let error = refusal(text);
+            assert!(matches!(error, DirectoryError::BadMarker { .. }), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_a_directory_is_refused_with_its_remedy() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        std::fs::write(&file, b"x").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let error = DataDirectory::open(&path, 1).unwrap_err();
+            assert!(matches!(error, DirectoryError::NotADirectory { .. }), "{error}");
+        }
+        // Whoever runs the tests may write everywhere, so the error itself is handed in.
+        for kind in [ErrorKind::PermissionDenied, ErrorKind::ReadOnlyFilesystem] {
+            let error = classify("create", &file, kind.into());
+            assert!(matches!(error, DirectoryError::NotWritable { .. }));
+            assert!(error.to_string().contains("give --data another directory"), "{error}");
+        }
+    }
+}

@@ -450,25 +450,66 @@ mod tests {
     }
 
     #[tokio::test]
-    #[allow(clippy::disallowed_methods)] // a measurement, printed and not judged
-    async fn print_start_times() {
-        let place =
-            tempfile::tempdir_in(std::env::var("YEOUL_TMP").unwrap_or("/tmp".into())).unwrap();
-        let begin = std::time::Instant::now();
-        let (controller, directory) = start(place.path()).await;
-        let formed = begin.elapsed();
-        controller.execute(register()).await.unwrap();
-        let registered = begin.elapsed();
-        controller.execute(create("a")).await.unwrap();
-        let created = begin.elapsed();
-        controller.stop().await;
-        drop((controller, directory));
-        let again = std::time::Instant::now();
+    async fn an_answer_comes_after_the_hook_has_carried_its_image() {
+        let place = tempfile::tempdir().unwrap();
         let (controller, _directory) = start(place.path()).await;
-        let restarted = again.elapsed();
+        controller.execute(register()).await.unwrap();
+        controller.execute(create("a")).await.unwrap();
+        let (seen, mut calls) = mpsc::unbounded_channel();
+        let hook = move |image: Arc<MetadataImage>, delta: Arc<Delta>| {
+            let seen = seen.clone();
+            async move {
+                tokio::task::yield_now().await;
+                seen.send((image.topic_count(), delta.created.len())).unwrap();
+            }
+        };
+        controller.publish_to(hook).await;
+        assert_eq!(calls.try_recv(), Ok((1, 1)));
+        controller.execute(create("b")).await.unwrap();
+        assert_eq!(calls.try_recv(), Ok((2, 1)), "R2");
+        let refused = controller.execute(create("b")).await.unwrap();
+        assert!(matches!(refused, Answer::TopicsCreated(results) if results[0].is_err()));
+        assert!(calls.try_recv().is_err(), "nothing changed, nothing is published");
         controller.stop().await;
-        eprintln!(
-            "formed {formed:?} registered {registered:?} created {created:?} restart {restarted:?}"
-        );
+    }
+
+    #[tokio::test]
+    async fn partitions_without_metadata_log_and_another_cluster_are_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let (controller, directory) = start(place.path()).await;
+        controller.stop().await;
+        let mut other = config(&directory);
+        other.cluster_id = "another".into();
+        let error = Controller::start(other).await.err().unwrap();
+        assert!(matches!(&error, StartError::OtherCluster { .. }), "{error}");
+
+        #[allow(clippy::disallowed_methods)] // a test
+        std::fs::create_dir_all(place.path().join("flights-0")).unwrap();
+        std::fs::remove_dir_all(directory.metadata_path()).unwrap();
+        let error = Controller::start(config(&directory)).await.err().unwrap();
+        assert!(matches!(&error, StartError::LogMissing { .. }), "{error}");
+        assert!(!directory.metadata_path().exists());
+    }
+
+    /// A quorum that refuses: the driver says so, and nothing is published.
+    struct Refusing;
+
+    impl Quorum for Refusing {
+        async fn propose(&mut self, _records: &[Record]) -> Result<u64, ProposeError> {
+            Err(ProposeError::NotLeader { leader: Some(7) })
+        }
+
+        async fn stop(&mut self) {}
+    }
+
+    #[tokio::test]
+    async fn what_the_quorum_refuses_is_answered_so() {
+        let controller = Controller::run(Refusing, rules(), Publisher::start());
+        let answer = controller.execute(register()).await;
+        let want = ExecuteError::Propose(ProposeError::NotLeader { leader: Some(7) });
+        assert_eq!(answer, Err(want));
+        assert_eq!(controller.image().brokers().len(), 0);
+        controller.stop().await;
+        assert_eq!(controller.execute(register()).await, Err(ExecuteError::Stopped));
     }
 }

@@ -443,3 +443,171 @@ fn raw_frame(bytes: &[u8], at: usize) -> Option<RawFrame<'_>> {
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> LogError {
     LogError::Io { action, path: path.to_owned(), source }
 }
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // positions in files of a few hundred bytes
+mod tests {
+    use super::*;
+    use crate::testing::prng::Prng;
+    use crate::testing::seeds::seeds;
+
+    const RAFT_ID: u64 = 5 << 32 | 9;
+
+    fn records(index: u64, bytes: usize) -> Frame {
+        let id = FrameLogId { term: 1, node: RAFT_ID, index };
+        Frame::Records { id, bytes: vec![0x5a; bytes] }
+    }
+
+    fn vote(term: u64) -> Frame {
+        Frame::Vote { term, node: RAFT_ID, committed: true }
+    }
+
+    /// A log of three writes; gives its frames and where each write began.
+    fn three_writes(directory: &Path) -> (Vec<Vec<Frame>>, Vec<u64>) {
+        let writes =
+            vec![vec![vote(1)], vec![records(1, 40), records(2, 3)], vec![records(3, 70), vote(2)]];
+        let mut log = LogFile::create(directory, RAFT_ID).unwrap();
+        let mut starts = Vec::new();
+        for frames in &writes {
+            starts.push(log.end);
+            log.append(frames).unwrap();
+        }
+        starts.push(log.end);
+        (writes, starts)
+    }
+
+    fn reopen(directory: &Path, bytes: &[u8]) -> Result<Vec<Frame>, LogError> {
+        std::fs::write(directory.join(LOG_NAME), bytes).unwrap();
+        LogFile::open(directory, RAFT_ID).map(|(_, frames)| frames)
+    }
+
+    #[test]
+    fn what_was_appended_reads_back_and_more_can_follow() {
+        let place = tempfile::tempdir().unwrap();
+        let (writes, _) = three_writes(place.path());
+        let (mut log, frames) = LogFile::open(place.path(), RAFT_ID).unwrap();
+        assert_eq!(frames, writes.concat());
+        log.append(&[records(4, 300_000)]).unwrap();
+        log.append(&[records(5, 1)]).unwrap();
+        let (_, frames) = LogFile::open(place.path(), RAFT_ID).unwrap();
+        assert_eq!(frames[frames.len() - 2..], [records(4, 300_000), records(5, 1)]);
+    }
+
+    #[test]
+    fn a_last_write_torn_at_any_byte_is_cut_and_the_log_goes_on() {
+        let place = tempfile::tempdir().unwrap();
+        let (writes, starts) = three_writes(place.path());
+        let good = std::fs::read(place.path().join(LOG_NAME)).unwrap();
+        let (start, end) = (starts[2] as usize, starts[3] as usize);
+        let durable = writes[..2].concat();
+        for cut in start..end {
+            let mut torn = good.clone();
+            torn[cut..].fill(0);
+            let frames = reopen(place.path(), &torn).unwrap();
+            let whole = frames.len() - durable.len();
+            assert_eq!(frames[..durable.len()], durable, "cut at {cut}");
+            assert_eq!(frames[durable.len()..], writes[2][..whole], "cut at {cut}");
+            // Cut for good: the next write stands alone behind it, and recovery is stable.
+            let (mut log, again) = LogFile::open(place.path(), RAFT_ID).unwrap();
+            assert_eq!(again, frames);
+            log.append(&[vote(7)]).unwrap();
+            let (_, more) = LogFile::open(place.path(), RAFT_ID).unwrap();
+            assert_eq!(more, [frames, vec![vote(7)]].concat(), "cut at {cut}");
+            // The file may also end there, where nothing was preallocated.
+            let frames = reopen(place.path(), &good[..cut]).unwrap();
+            let whole = frames.len() - durable.len();
+            assert_eq!(frames[..durable.len()], durable, "cut at {cut}");
+            assert_eq!(frames[durable.len()..], writes[2][..whole], "cut at {cut}");
+        }
+    }
+
+    /// Blocks of one write may reach the disk in any order: its later frames without its first.
+    #[test]
+    fn a_last_write_without_its_beginning_is_torn_and_not_damage() {
+        let place = tempfile::tempdir().unwrap();
+        let (writes, starts) = three_writes(place.path());
+        let mut bytes = std::fs::read(place.path().join(LOG_NAME)).unwrap();
+        let start = starts[2] as usize;
+        bytes[start..start + 50].fill(0);
+        assert_eq!(reopen(place.path(), &bytes).unwrap(), writes[..2].concat());
+        let left = std::fs::read(place.path().join(LOG_NAME)).unwrap();
+        assert!(left[start..].iter().all(|&b| b == 0), "L3");
+    }
+
+    #[test]
+    fn damage_before_the_last_write_is_refused_and_the_file_untouched() {
+        let place = tempfile::tempdir().unwrap();
+        let (_, starts) = three_writes(place.path());
+        let good = std::fs::read(place.path().join(LOG_NAME)).unwrap();
+        for at in 0..starts[2] as usize {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            let error = reopen(place.path(), &bad).unwrap_err();
+            assert!(matches!(error, LogError::Damaged { .. }), "byte {at}: {error}");
+            assert!(std::fs::read(place.path().join(LOG_NAME)).unwrap() == bad, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn another_voters_log_and_no_log_at_all_are_refused() {
+        let place = tempfile::tempdir().unwrap();
+        three_writes(place.path());
+        let other = LogFile::open(place.path(), 77).unwrap_err();
+        assert!(
+            matches!(other, LogError::WrongIdentity { has: Some(RAFT_ID), expected: 77, .. }),
+            "{other}"
+        );
+        for bytes in [&[][..], &[0; 4096], b"a text file, longer than any header of a frame"] {
+            let error = reopen(place.path(), bytes).unwrap_err();
+            assert!(matches!(error, LogError::WrongIdentity { has: None, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        three_writes(place.path());
+        let mut bytes = std::fs::read(place.path().join(LOG_NAME)).unwrap();
+        bytes[12..14].copy_from_slice(&2u16.to_le_bytes());
+        let header: [u8; HEADER_BYTES] = bytes[..HEADER_BYTES].try_into().unwrap();
+        let length = u32::from_le_bytes(header[4..8].try_into().unwrap()) as usize;
+        let crc = checksum(&header, &bytes[HEADER_BYTES..HEADER_BYTES + length]);
+        bytes[8..12].copy_from_slice(&crc.to_le_bytes());
+        let error = reopen(place.path(), &bytes).unwrap_err();
+        assert!(matches!(error, LogError::UnknownVersion { version: 2, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_rewrite_leaves_what_was_given_and_a_cut_off_one_leaves_the_old() {
+        let place = tempfile::tempdir().unwrap();
+        let (writes, _) = three_writes(place.path());
+        std::fs::write(place.path().join(NEW_LOG_NAME), b"half a file").unwrap();
+        let (mut log, frames) = LogFile::open(place.path(), RAFT_ID).unwrap();
+        assert_eq!(frames, writes.concat());
+        let purged = Frame::Purged { id: FrameLogId { term: 1, node: RAFT_ID, index: 3 } };
+        log.rewrite(&[purged.clone(), vote(2)]).unwrap();
+        log.append(&[records(4, 9)]).unwrap();
+        let (_, frames) = LogFile::open(place.path(), RAFT_ID).unwrap();
+        assert_eq!(frames, [purged, vote(2), records(4, 9)]);
+    }
+
+    /// Bytes of any kind behind a good beginning: frames or an error, never a panic.
+    #[test]
+    fn no_bytes_panic() {
+        let place = tempfile::tempdir().unwrap();
+        let (_, starts) = three_writes(place.path());
+        let good = std::fs::read(place.path().join(LOG_NAME)).unwrap();
+        for seed in seeds(500) {
+            let mut prng = Prng::new(seed.0);
+            let mut bad = good[..starts[3] as usize].to_vec();
+            for _ in 0..=prng.index(8) {
+                let at = prng.index(bad.len());
+                bad[at] = prng.next_u64().to_le_bytes()[0];
+            }
+            bad.truncate(prng.index(bad.len()) + 1);
+            if let Ok(scan) = scan(&bad) {
+                assert!(scan.end <= bad.len());
+            }
+        }
+    }
+}

@@ -124,6 +124,8 @@ impl RaftQuorum {
         let log = LogStore::open(directory, raft_id).map_err(QuorumStartError::Log)?;
         let machine = StateMachine::restore(directory, log.purged(), publisher)
             .map_err(QuorumStartError::Restore)?;
+        // Nothing may be left to apply, and then nothing else would publish it.
+        machine.publish().await;
         let entries = log.entry_count();
         let failed = |action| move |message| QuorumStartError::Raft { action, message };
         let config = Arc::new(config());
@@ -290,5 +292,158 @@ impl RaftNetwork<TypeConfig> for NoPeer {
         _option: RPCOption,
     ) -> Result<VoteResponse<u64>, RPCError<u64, EmptyNode, RaftError<u64>>> {
         Err(self.unreachable().into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::StorageError;
+    use openraft::testing::{StoreBuilder, Suite};
+
+    use super::*;
+    use crate::controller::snapshot_file;
+    use crate::metadata::record::PartitionState;
+    use crate::model::ids::{BrokerId, PartitionIndex, TopicId};
+    use crate::model::topic_name::TopicName;
+
+    const RAFT_ID: u64 = 1 << 32 | 5;
+
+    struct Stores;
+
+    impl StoreBuilder<TypeConfig, LogStore, StateMachine, tempfile::TempDir> for Stores {
+        async fn build(
+            &self,
+        ) -> Result<(tempfile::TempDir, LogStore, StateMachine), StorageError<u64>> {
+            let place = tempfile::tempdir().unwrap();
+            let log = LogStore::open(place.path(), RAFT_ID).unwrap();
+            let publisher = Publisher::start();
+            let machine = StateMachine::restore(place.path(), None, publisher).unwrap();
+            Ok((place, log, machine))
+        }
+    }
+
+    /// openraft's own suite for storage implementations.
+    #[test]
+    fn log_and_state_machine_are_what_openraft_expects() {
+        Suite::test_all(Stores).unwrap();
+    }
+
+    fn topic(number: u8) -> [Record; 2] {
+        let topic = TopicId([number; 16]);
+        let name = TopicName::parse(&format!("t{number}")).unwrap();
+        let state = PartitionState::new(vec![BrokerId(0)]);
+        let partition = PartitionIndex(0);
+        [Record::TopicCreated { topic, name }, Record::PartitionChanged { topic, partition, state }]
+    }
+
+    async fn started(path: &Path) -> (RaftQuorum, Publisher) {
+        let publisher = Publisher::start();
+        (RaftQuorum::start(path, RAFT_ID, publisher.clone()).await.unwrap(), publisher)
+    }
+
+    /// Forces a snapshot and waits until the log before it is gone.
+    async fn snapshot(quorum: &mut RaftQuorum) {
+        quorum.entries = SNAPSHOT_EVERY_ENTRIES;
+        quorum.snapshot_if_due().await;
+        let purged = |m: &openraft::RaftMetrics<u64, EmptyNode>| {
+            m.purged.is_some() && m.purged == m.snapshot && m.snapshot == m.last_applied
+        };
+        quorum.raft.wait(Some(LEADERSHIP_WAIT)).metrics(purged, "purged").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_replaces_the_log_and_a_restart_reads_both() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut quorum, publisher) = started(place.path()).await;
+        for number in 1..=3 {
+            quorum.propose(&topic(number)).await.unwrap();
+        }
+        snapshot(&mut quorum).await;
+        quorum.propose(&topic(4)).await.unwrap();
+        quorum.stop().await;
+        let before = publisher.image();
+        assert_eq!(before.topic_count(), 4);
+
+        let log = LogStore::open(place.path(), RAFT_ID).unwrap();
+        assert_eq!(log.entry_count(), 1, "only what came after the snapshot");
+        let (mut quorum, publisher) = started(place.path()).await;
+        assert_eq!(publisher.image(), before);
+        snapshot(&mut quorum).await;
+        quorum.stop().await;
+        let (mut quorum, publisher) = started(place.path()).await;
+        assert_eq!(publisher.image(), before, "from a snapshot alone");
+        quorum.propose(&topic(5)).await.unwrap();
+        assert_eq!(publisher.image().topic_count(), 5);
+        quorum.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_log_without_its_snapshot_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut quorum, _) = started(place.path()).await;
+        quorum.propose(&topic(1)).await.unwrap();
+        snapshot(&mut quorum).await;
+        quorum.stop().await;
+        let newest = snapshot_file::load_newest(place.path()).unwrap().unwrap();
+        let index = newest.meta.last.unwrap().index;
+        let file = place.path().join(format!("snapshot-{index:020}"));
+        #[allow(clippy::disallowed_methods)] // a test
+        std::fs::write(file, b"damaged").unwrap();
+        let error = RaftQuorum::start(place.path(), RAFT_ID, Publisher::start()).await.err();
+        let Some(QuorumStartError::Restore(RestoreError::Gap { purged, snapshot, .. })) = error
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!((purged, snapshot), (index, None));
+    }
+
+    #[tokio::test]
+    async fn a_torn_last_write_costs_that_write_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut quorum, publisher) = started(place.path()).await;
+        quorum.propose(&topic(1)).await.unwrap();
+        let durable = publisher.image();
+        quorum.propose(&topic(2)).await.unwrap();
+        quorum.stop().await;
+        let file = place.path().join("log");
+        #[allow(clippy::disallowed_methods)] // a test
+        let mut bytes = std::fs::read(&file).unwrap();
+        let end = bytes.iter().rposition(|&b| b != 0).unwrap();
+        bytes[end - 20..].fill(0);
+        #[allow(clippy::disallowed_methods)] // a test
+        std::fs::write(&file, bytes).unwrap();
+        let (mut quorum, publisher) = started(place.path()).await;
+        assert_eq!(publisher.image(), durable);
+        quorum.propose(&topic(3)).await.unwrap();
+        quorum.stop().await;
+        let (mut quorum, publisher) = started(place.path()).await;
+        assert_eq!(publisher.image().topic_count(), 2);
+        quorum.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_change_that_no_entry_can_hold_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let (mut quorum, _) = started(place.path()).await;
+        let set = |key: usize| Record::ConfigSet {
+            resource: crate::metadata::record::ConfigResource::AllBrokers,
+            key: key.to_string(),
+            value: Some("x".repeat(1_000_000)),
+        };
+        let records: Vec<Record> = (0..70).map(set).collect();
+        let refused = quorum.propose(&records).await;
+        assert!(matches!(refused, Err(ProposeError::TooLarge { .. })), "{refused:?}");
+        quorum.propose(&topic(1)).await.unwrap();
+        quorum.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_quorum_of_one_reaches_nobody() {
+        let mut network = Unconnected;
+        let mut peer = network.new_client(9, &EmptyNode::new()).await;
+        let request = VoteRequest::new(openraft::Vote::new(1, 9), None);
+        let option = RPCOption::new(Duration::from_secs(1));
+        let answer = peer.vote(request, option).await;
+        assert!(matches!(answer, Err(RPCError::Unreachable(_))), "{answer:?}");
     }
 }

@@ -130,3 +130,49 @@ fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     files.sort();
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(index: u64) -> SnapshotFile {
+        let last = Some(FrameLogId { term: 2, node: 7, index });
+        let membership_at = Some(FrameLogId { term: 0, node: 0, index: 0 });
+        let (voters, nodes) = (vec![vec![7]], vec![7]);
+        let id = format!("2-7-{index}");
+        SnapshotFile {
+            meta: SnapshotFileMeta { last, membership_at, voters, nodes, id },
+            image: vec![9; 300],
+        }
+    }
+
+    #[test]
+    fn the_newest_is_loaded_and_two_are_kept() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(load_newest(place.path()).unwrap(), None);
+        for index in [3, 9, 120] {
+            save(place.path(), &snapshot(index)).unwrap();
+            assert_eq!(load_newest(place.path()).unwrap(), Some(snapshot(index)));
+        }
+        let kept = list(place.path()).unwrap();
+        assert_eq!(kept.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [9, 120]);
+    }
+
+    #[test]
+    fn a_damaged_or_unfinished_one_is_passed_over() {
+        let place = tempfile::tempdir().unwrap();
+        save(place.path(), &snapshot(3)).unwrap();
+        save(place.path(), &snapshot(9)).unwrap();
+        std::fs::write(place.path().join(NEW_NAME), b"half").unwrap();
+        let (_, newest) = list(place.path()).unwrap().pop().unwrap();
+        let good = std::fs::read(&newest).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            assert_eq!(parse(&bad), None, "byte {at}");
+            assert_eq!(parse(&good[..at]), None, "cut at {at}");
+        }
+        std::fs::write(&newest, &good[..good.len() / 2]).unwrap();
+        assert_eq!(load_newest(place.path()).unwrap(), Some(snapshot(3)));
+    }
+}

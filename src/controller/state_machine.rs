@@ -122,6 +122,11 @@ impl StateMachine {
         Ok(machine)
     }
 
+    /// Publishes the image as it is; returns once the hook has carried it.
+    pub async fn publish(&self) {
+        self.publisher.publish(self.image.clone()).await;
+    }
+
     fn apply_records(&mut self, index: u64, bytes: &[u8]) {
         let records = decode_records(bytes).unwrap_or_else(|error| {
             fatal::exit(&format!("entry {index} of the metadata log cannot be read: {error}"))
@@ -214,7 +219,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             self.last_applied = Some(entry.log_id);
             applied.push(());
         }
-        self.publisher.publish(self.image.clone()).await;
+        self.publish().await;
         Ok(applied)
     }
 
@@ -240,7 +245,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.save().await;
-        self.publisher.publish(self.image.clone()).await;
+        self.publish().await;
         Ok(())
     }
 

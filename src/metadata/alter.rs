@@ -11,8 +11,8 @@ use std::fmt;
 
 use crate::config::error::ConfigError;
 use crate::metadata::commands::{
-    CommandError, PARTITIONS_PER_COMMAND_MAX, PARTITIONS_PER_TOPIC_MAX, Rules,
-    TOPICS_PER_COMMAND_MAX,
+    CONFIG_BYTES_MAX, CommandError, PARTITIONS_PER_COMMAND_MAX, PARTITIONS_PER_TOPIC_MAX, Rules,
+    TOPICS_PER_COMMAND_MAX, too_long,
 };
 use crate::metadata::create_topics::AssignmentError;
 use crate::metadata::image::{ConfigMap, MetadataImage, TopicImage};
@@ -171,6 +171,11 @@ pub enum ConfigChangeError {
     },
     /// The request names the resource more than once.
     DuplicateInRequest,
+    /// A setting's name or value is longer than [`CONFIG_BYTES_MAX`].
+    ConfigTooLong {
+        /// Its bytes.
+        bytes: usize,
+    },
     /// A setting is refused.
     BadConfig(ConfigError),
 }
@@ -181,6 +186,10 @@ impl fmt::Display for ConfigChangeError {
             Self::UnknownTopic => write!(f, "This server does not host this topic-partition."),
             Self::UnknownBroker { broker } => write!(f, "No broker has the id {}.", broker.0),
             Self::DuplicateInRequest => write!(f, "Each resource must appear at most once."),
+            Self::ConfigTooLong { bytes } => write!(
+                f,
+                "A setting of {bytes} bytes exceeds the maximum size of {CONFIG_BYTES_MAX} bytes."
+            ),
             Self::BadConfig(error) => error.fmt(f),
         }
     }
@@ -333,6 +342,9 @@ impl MetadataImage {
             return Err(ConfigChangeError::DuplicateInRequest);
         }
         let wanted = with_changes(&has, &change.values);
+        if let Some(bytes) = too_long(&wanted) {
+            return Err(ConfigChangeError::ConfigTooLong { bytes });
+        }
         match &resource {
             ConfigResource::Topic(_) => (rules.check_topic_configs)(&wanted),
             ConfigResource::Broker(_) | ConfigResource::AllBrokers => {

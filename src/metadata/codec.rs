@@ -234,3 +234,155 @@ impl<'a> Frames<'a> {
         Ok(Some(Frame { at, kind: TypeAndVersion(kind, version), payload }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::metadata::record::{BrokerRegistration, ConfigResource, Endpoint, PartitionState};
+    use crate::model::ids::{BrokerId, PartitionIndex, TopicId};
+    use crate::model::offset::LeaderEpoch;
+    use crate::model::topic_name::TopicName;
+    use crate::testing::prng::Prng;
+    use crate::testing::seeds::seeds;
+
+    /// One record of each type, which apply to the empty image in this order.
+    fn one_of_each() -> Vec<Record> {
+        let topic = TopicId([7; 16]);
+        let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
+        let state = PartitionState {
+            leader: Some(BrokerId(1)),
+            leader_epoch: LeaderEpoch(4),
+            partition_epoch: 9,
+            replicas: ids(&[1, 2, 3]),
+            isr: ids(&[1]),
+            elr: ids(&[2]),
+            last_known_elr: ids(&[3]),
+        };
+        let endpoint = Endpoint { host: "localhost".into(), port: 9092 };
+        vec![
+            Record::ClusterFormed { cluster_id: "AAAAAAAAAAAAAAAAAAAAAA".into() },
+            Record::FeatureLevel { name: "metadata.version".into(), level: 30 },
+            Record::BrokerRegistered(BrokerRegistration {
+                id: BrokerId(1),
+                epoch: 5,
+                rack: Some("a".into()),
+                endpoints: BTreeMap::from([("PLAINTEXT".to_owned(), endpoint)]),
+            }),
+            Record::TopicCreated { topic, name: TopicName::parse("flights").unwrap() },
+            Record::PartitionChanged { topic, partition: PartitionIndex(0), state },
+            Record::ConfigSet {
+                resource: ConfigResource::Topic(topic),
+                key: "retention.ms".into(),
+                value: Some("1000".into()),
+            },
+            Record::ConfigSet {
+                resource: ConfigResource::Broker(BrokerId(1)),
+                key: "a".into(),
+                value: None,
+            },
+            Record::ConfigSet {
+                resource: ConfigResource::AllBrokers,
+                key: "b".into(),
+                value: Some(String::new()),
+            },
+            Record::ProducerIdsAllocated {
+                broker: BrokerId(1),
+                broker_epoch: 5,
+                next_producer_id: 1000,
+            },
+            Record::TopicDeleted { topic },
+        ]
+    }
+
+    #[test]
+    fn every_record_reads_back() {
+        let records = one_of_each();
+        assert_eq!(decode_records(&encode_records(&records)), Ok(records), "D1");
+        assert_eq!(decode_records(&[]), Ok(vec![]));
+    }
+
+    /// F1: what a release has written is read for ever. A change here is a broken upgrade.
+    #[test]
+    fn version_1_is_these_bytes() {
+        let bytes = encode_records(&one_of_each());
+        assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (GOLDEN_BYTES, GOLDEN_CRC));
+        let deleted = encode_records(&[Record::TopicDeleted { topic: TopicId([7; 16]) }]);
+        let header = [16, 0, 0, 0, 0xe8, 0xe0, 0x34, 0xaa, 6, 0, 1, 0];
+        assert_eq!(deleted[..12], header, "{deleted:x?}");
+        assert_eq!(deleted[12..], [7; 16]);
+    }
+
+    const GOLDEN_BYTES: usize = 593;
+    const GOLDEN_CRC: u32 = 3_959_059_100;
+
+    #[test]
+    fn each_damaged_byte_and_each_cut_is_noticed() {
+        let records = one_of_each();
+        let image = MetadataImage::from_records(77, &records[..9]).unwrap();
+        let check = |good: Vec<u8>, decode: &dyn Fn(&[u8]) -> bool, cuts_may_pass: &[usize]| {
+            assert!(decode(&good));
+            for at in 0..good.len() {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << (at % 8);
+                assert!(!decode(&bad), "D2: byte {at}");
+                let whole = cuts_may_pass.contains(&at);
+                assert_eq!(decode(&good[..at]), whole, "cut at {at}");
+            }
+        };
+        let mut boundaries = vec![0];
+        for record in &records {
+            let bytes = encode_records(std::slice::from_ref(record)).len();
+            boundaries.push(boundaries.last().unwrap() + bytes);
+        }
+        check(encode_records(&records), &|bytes| decode_records(bytes).is_ok(), &boundaries);
+        check(encode_image(&image), &|bytes| decode_image(bytes).is_ok(), &[]);
+    }
+
+    #[test]
+    fn a_snapshot_reads_back_and_equal_images_give_equal_bytes() {
+        let records = one_of_each();
+        let image = MetadataImage::from_records(77, &records[..9]).unwrap();
+        let bytes = encode_image(&image);
+        assert_eq!(decode_image(&bytes).as_ref(), Ok(&image), "D1");
+        let again = MetadataImage::from_records(77, &image.to_records()).unwrap();
+        assert_eq!(encode_image(&again), bytes, "D1");
+        let twice = [bytes.clone(), bytes].concat();
+        assert_eq!(decode_image(&twice), Err(CodecError::BadSnapshot));
+        assert_eq!(decode_image(&[]), Err(CodecError::BadSnapshot));
+    }
+
+    #[test]
+    fn a_newer_version_is_named_and_lengths_are_not_trusted() {
+        let mut bytes = Vec::new();
+        put_frame(&mut bytes, TypeAndVersion(4, 9), b"whatever");
+        let want = CodecError::UnknownType { at: 0, kind: 4, version: 9 };
+        assert_eq!(decode_records(&bytes), Err(want));
+        bytes[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert_eq!(decode_records(&bytes), Err(CodecError::TooLong { at: 0, bytes: u32::MAX }));
+    }
+
+    /// Payloads that pass the checksum and are nonsense: an error or a record, never a panic.
+    #[test]
+    fn no_payload_panics() {
+        let (mut refused, mut read) = (0, 0);
+        for seed in seeds(2_000) {
+            let mut prng = Prng::new(seed.0);
+            let record = &one_of_each()[prng.index(10)];
+            let (kind, payload) = freeze(record);
+            let mut payload = payload.to_vec();
+            for _ in 0..=prng.index(4) {
+                let at = prng.index(payload.len());
+                payload[at] = prng.next_u64().to_le_bytes()[0];
+            }
+            let mut bytes = Vec::new();
+            put_frame(&mut bytes, kind, &payload);
+            match decode_records(&bytes) {
+                Ok(records) => read += records.len(),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 0 && read > 0, "vacuous: {refused} refused, {read} read");
+    }
+}

@@ -36,6 +36,9 @@ pub const TOPICS_PER_COMMAND_MAX: usize = 10_000;
 /// Most partitions of one topic.
 pub const PARTITIONS_PER_TOPIC_MAX: usize = 100_000;
 
+/// Most bytes of a setting's name, and of its value. Source: Kafka's limit on both.
+pub const CONFIG_BYTES_MAX: usize = 32_767;
+
 /// Most replicas of one partition.
 pub const REPLICAS_PER_PARTITION_MAX: usize = 128;
 
@@ -227,6 +230,12 @@ pub fn decide(
             image.allocate_producer_ids(*broker, *broker_epoch)
         }
     }
+}
+
+/// The first setting whose name or value is longer than [`CONFIG_BYTES_MAX`], with its bytes.
+pub(super) fn too_long(configs: &ConfigMap) -> Option<usize> {
+    let longest = |(key, value): (&String, &String)| key.len().max(value.len());
+    configs.iter().map(longest).find(|&bytes| bytes > CONFIG_BYTES_MAX)
 }
 
 fn decision(mode: Mode, records: Vec<Record>, answer: Answer) -> Decision {

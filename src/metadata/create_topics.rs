@@ -14,8 +14,8 @@ use std::fmt;
 
 use crate::config::error::ConfigError;
 use crate::metadata::commands::{
-    CommandError, PARTITIONS_PER_COMMAND_MAX, PARTITIONS_PER_TOPIC_MAX, REPLICAS_PER_PARTITION_MAX,
-    Rules, TOPICS_PER_COMMAND_MAX,
+    CONFIG_BYTES_MAX, CommandError, PARTITIONS_PER_COMMAND_MAX, PARTITIONS_PER_TOPIC_MAX,
+    REPLICAS_PER_PARTITION_MAX, Rules, TOPICS_PER_COMMAND_MAX, too_long,
 };
 use crate::metadata::image::{ConfigMap, MetadataImage};
 use crate::metadata::placement::{Candidate, Demand, place};
@@ -114,6 +114,11 @@ pub enum CreateTopicError {
     ReplicationFactorWithAssignment,
     /// The assignment is not possible.
     BadAssignment(AssignmentError),
+    /// A setting's name or value is longer than [`CONFIG_BYTES_MAX`].
+    ConfigTooLong {
+        /// Its bytes.
+        bytes: usize,
+    },
     /// A setting is refused.
     BadConfig(ConfigError),
 }
@@ -157,6 +162,10 @@ impl fmt::Display for CreateTopicError {
                  set to -1."
             ),
             Self::BadAssignment(error) => error.fmt(f),
+            Self::ConfigTooLong { bytes } => write!(
+                f,
+                "A setting of {bytes} bytes exceeds the maximum size of {CONFIG_BYTES_MAX} bytes."
+            ),
             Self::BadConfig(error) => error.fmt(f),
         }
     }
@@ -320,6 +329,9 @@ impl MetadataImage {
             [] => self.place_topic(rules, topic)?,
             assignments => self.take_assignments(topic, assignments)?,
         };
+        if let Some(bytes) = too_long(&topic.configs) {
+            return Err(CreateTopicError::ConfigTooLong { bytes });
+        }
         (rules.check_topic_configs)(&topic.configs).map_err(CreateTopicError::BadConfig)?;
         let created = CreatedTopic {
             id: topic.id,

@@ -17,3 +17,6 @@ mod frozen;
 pub mod image;
 pub mod placement;
 pub mod record;
+
+#[cfg(test)]
+mod simulation;

@@ -1,15 +1,18 @@
-//! Golden bytes: messages made by Apache Kafka 4.3.1's own classes, bytes beside JSON.
+//! Golden bytes: what Apache Kafka 4.3.1 and real clients wrote, bytes beside JSON.
 //!
-//! Each vector is decoded to its last byte, compared with its JSON, and encoded to the same bytes.
+//! A vector, made by Kafka's own classes, is decoded to its last byte, compared with its JSON, and
+//! encoded to the same bytes. So is each answer of the real broker; a request of a real client may have
+//! bytes after its body, and is refused exactly where Kafka's classes refuse it.
 //! The data and its description lie in `tests/golden`.
 
 use std::fmt::Debug;
 use std::io::Read as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::protocol::fetch::{FetchRequest, FetchResponse};
-use crate::protocol::message::{self, Message};
+use crate::protocol::header::{RequestHeader, ResponseHeader};
+use crate::protocol::message::{self, Message, Request};
 use crate::protocol::messages::*;
 use crate::protocol::primitives::{Reader, Writer};
 use crate::protocol::probe::Probe;
@@ -86,8 +89,86 @@ fn round_trip<M: Message + Probe + PartialEq + Debug>() {
     }
 }
 
+/// Holds one recorded request, and the answer if there is one, against `M`. Gives whether it had one.
+fn exchange<M>(line: &Value) -> bool
+where
+    M: Request + Probe + PartialEq + Debug,
+    M::Response: Probe + PartialEq + Debug,
+{
+    let bytes = unhex(text(line, "requestHex"));
+    let request = &line["request"];
+    let mut reader = Reader::new(&bytes);
+    let header = RequestHeader::decode(&mut reader).expect("recorded headers are whole");
+    assert_eq!(header.api_version, request["version"]);
+    assert_eq!(header.correlation_id, request["correlationId"]);
+    let decoded = M::decode(&mut reader, header.api_version);
+    if request["unreadable"].is_string() {
+        assert!(decoded.is_err(), "Kafka refuses it");
+    } else {
+        assert_eq!(json!(header.client_id), request["clientId"]);
+        let layout = message::layout::<M>(header.api_version).expect("decoded in it");
+        assert_eq!(decoded.expect("Kafka reads it").to_json(layout), request["body"]);
+        assert_eq!(reader.remaining(), request["trailing"].as_u64().map_or(0, bytes_count));
+    }
+    if line["responseHex"].is_null() {
+        return false;
+    }
+    let bytes = unhex(text(line, "responseHex"));
+    let response = &line["response"];
+    // A version of ApiVersions that Kafka does not know is answered in version 0.
+    let version = if M::VERSIONS.contains(&header.api_version) { header.api_version } else { 0 };
+    let layout = message::layout::<M::Response>(version).expect("answered in it");
+    let mut reader = Reader::new(&bytes);
+    let header = ResponseHeader::decode(&mut reader, M::KEY, version).expect("a header");
+    assert_eq!(header.correlation_id, response["correlationId"]);
+    let message = M::Response::decode(&mut reader, version).expect("Kafka wrote it");
+    assert_eq!(reader.remaining(), 0);
+    assert_eq!(message.to_json(layout), response["body"]);
+    let mut writer = Writer::new();
+    header.encode(&mut writer, M::KEY, version).expect("a header");
+    message.encode(&mut writer, version).expect("a version that was decoded");
+    assert_eq!(writer.written(), bytes);
+    true
+}
+
+fn bytes_count(count: u64) -> usize {
+    usize::try_from(count).expect("a count of bytes")
+}
+
+/// Holds every exchange of a file; gives how many were answered.
+fn exchanges(path: &str) -> usize {
+    let hold = |line: &Value| {
+        let key = i16::try_from(line["key"].as_i64().expect("a key")).expect("16 bits");
+        let who = line.get("client").or(line.get("step")).map(Value::to_string);
+        let held = std::panic::catch_unwind(|| hold_exchange(key, line));
+        held.unwrap_or_else(|_| panic!("{path}: {who:?}, key {key}, {}", line["requestHex"]))
+    };
+    lines(path).iter().filter(|line| hold(line)).count()
+}
+
+#[test]
+fn recorded_between_real_clients_and_the_real_broker() {
+    let answered = exchanges("captures.jsonl.gz");
+    assert!(answered >= 500, "vacuous: {answered} answers");
+}
+
+#[test]
+fn asked_of_the_real_broker_and_answered() {
+    let answered = exchanges("sweep.jsonl.gz");
+    assert!(answered >= 1200, "vacuous: {answered} answers");
+}
+
 macro_rules! golden {
     ($($name:ident: $request:ty, $response:ty;)*) => {
+        fn hold_exchange(key: i16, line: &Value) -> bool {
+            $(
+                if key == <$request as Message>::KEY.key() {
+                    return exchange::<$request>(line);
+                }
+            )*
+            panic!("nothing here reads key {key}");
+        }
+
         $(
             mod $name {
                 use super::*;

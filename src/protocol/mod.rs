@@ -28,4 +28,6 @@ pub mod wire;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod probe;

@@ -196,6 +196,12 @@ impl<'a> Reader<'a> {
         Reader { source: Some(data), ..Reader::new(data) }
     }
 
+    /// The same reader with another memory budget than [`memory_limit`] gives, in bytes.
+    #[must_use]
+    pub fn with_memory_limit(self, limit: usize) -> Reader<'a> {
+        Reader { memory_limit: limit, memory_left: limit, ..self }
+    }
+
     /// Bytes not read yet.
     #[must_use]
     pub fn remaining(&self) -> usize {
@@ -576,5 +582,145 @@ impl Writer {
             self.write_raw(data);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_are_kafkas() {
+        let check = |value: i32, bytes: &[u8]| {
+            let mut writer = Writer::new();
+            writer.write_varint(value);
+            assert_eq!(writer.written(), bytes, "{value}");
+            assert_eq!(Reader::new(bytes).read_varint(), Ok(value));
+            assert_eq!(Reader::new(bytes).read_varlong(), Ok(i64::from(value)));
+        };
+        check(0, &[0]);
+        check(-1, &[1]);
+        check(63, &[0x7e]);
+        check(-64, &[0x7f]);
+        check(64, &[0x80, 1]);
+        check(8191, &[0xfe, 0x7f]);
+        check(i32::MAX, &[0xfe, 0xff, 0xff, 0xff, 0x0f]);
+        check(i32::MIN, &[0xff, 0xff, 0xff, 0xff, 0x0f]);
+        for value in [i64::MIN, i64::MAX, -1, 1 << 40] {
+            let mut writer = Writer::new();
+            writer.write_varlong(value);
+            assert_eq!(Reader::new(writer.written()).read_varlong(), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_varint_without_end_is_refused() {
+        assert_eq!(Reader::new(&[0xff; 9]).read_varint(), Err(DecodeError::VarintTooLong));
+        assert_eq!(Reader::new(&[0xff; 11]).read_varlong(), Err(DecodeError::VarintTooLong));
+        let cut = Err(DecodeError::Truncated { needed: 1, remaining: 0 });
+        assert_eq!(Reader::new(&[0xff; 4]).read_varint(), cut);
+    }
+
+    #[test]
+    fn lengths_are_checked_before_they_are_used() {
+        let long = [0x7f, 0xff, 0xff, 0xff, 1, 2];
+        let truncated = DecodeError::Truncated { needed: 0x7fff_ffff, remaining: 2 };
+        assert_eq!(Reader::new(&long).read_nullable_bytes(false), Err(truncated));
+        let many = DecodeError::TooManyElements { count: 0x7fff_ffff, remaining: 2 };
+        assert_eq!(Reader::new(&long).read_array_length(false), Err(many));
+        let negative = DecodeError::NegativeLength { length: -2 };
+        assert_eq!(Reader::new(&[0xff, 0xfe]).read_nullable_string(false), Err(negative));
+        // 2^31 + 1 as a compact length is -2^31 to Kafka.
+        let compact = [0x81, 0x80, 0x80, 0x80, 0x08];
+        let negative = DecodeError::NegativeLength { length: i32::MIN };
+        assert_eq!(Reader::new(&compact).read_nullable_string(true), Err(negative));
+    }
+
+    #[test]
+    fn null_and_empty_are_two_things() {
+        for flexible in [false, true] {
+            for text in [None, Some(""), Some("여울")] {
+                let mut writer = Writer::new();
+                writer.write_nullable_string(text, flexible).unwrap();
+                writer.write_nullable_bytes(text.map(str::as_bytes), flexible).unwrap();
+                let bytes = writer.into_buffer().freeze();
+                let mut reader = Reader::shared(&bytes);
+                let read = reader.read_nullable_string(flexible).unwrap();
+                assert_eq!(read.as_deref(), text);
+                let read = reader.read_nullable_bytes(flexible).unwrap();
+                assert_eq!(read.as_deref(), text.map(str::as_bytes));
+                assert_eq!(reader.remaining(), 0);
+            }
+            let mut writer = Writer::new();
+            writer.write_nullable_string(None, flexible).unwrap();
+            let null = Reader::new(writer.written()).read_string(flexible);
+            assert_eq!(null, Err(DecodeError::UnexpectedNull));
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_can_still_be_named() {
+        let read = Reader::new(&[0, 4, b'a', 0xff, 0xfe, b'b']).read_string(false).unwrap();
+        assert_eq!(read, "a\u{fffd}\u{fffd}b");
+    }
+
+    #[test]
+    fn text_too_long_for_its_length_is_our_mistake() {
+        let text = "x".repeat(40_000);
+        let error = Writer::new().write_string(&text, false).unwrap_err();
+        assert_eq!(error, EncodeError::StringTooLong { bytes: 40_000 });
+        Writer::new().write_string(&text, true).unwrap();
+    }
+
+    #[test]
+    fn byte_strings_share_the_buffer_if_they_can() {
+        let buffer = Bytes::from_static(&[0, 0, 0, 2, 8, 9]);
+        let shared = Reader::shared(&buffer).read_nullable_bytes(false).unwrap().unwrap();
+        assert_eq!(shared.as_ptr(), buffer[4..].as_ptr());
+        let copied = Reader::new(&buffer).read_nullable_bytes(false).unwrap().unwrap();
+        assert_eq!(copied, shared);
+        assert_ne!(copied.as_ptr(), shared.as_ptr());
+    }
+
+    #[test]
+    fn tagged_fields_are_told_apart_and_skipped_to_their_end() {
+        // Tag 1 is longer than what its reader takes, tag 5 is unknown.
+        let bytes = [2, 1, 3, 7, 8, 9, 5, 1, 0xaa, 0x77];
+        let mut reader = Reader::new(&bytes);
+        let mut first = 0;
+        let unknown = reader
+            .read_tagged_fields(|tag, reader| {
+                assert!(reader.remaining() <= 3, "a field sees no further than its end");
+                if tag == 1 {
+                    first = reader.read_i8()?;
+                }
+                Ok(tag == 1)
+            })
+            .unwrap();
+        assert_eq!(first, 7);
+        assert_eq!(unknown, [RawTaggedField { tag: 5, data: Bytes::from_static(&[0xaa]) }]);
+        assert_eq!(reader.read_i8(), Ok(0x77));
+        let mut skipping = Reader::new(&bytes);
+        skipping.skip_tagged_fields().unwrap();
+        assert_eq!(skipping.position(), 9);
+    }
+
+    #[test]
+    fn tags_are_written_in_order_and_once() {
+        let field = |tag| RawTaggedField { tag, data: Bytes::from_static(b"x") };
+        let mut writer = Writer::new();
+        writer.write_tagged_fields(vec![field(0), field(3)], &[field(9), field(1)]).unwrap();
+        assert_eq!(writer.written(), b"\x04\x00\x01x\x01\x01x\x03\x01x\x09\x01x");
+        let error = Writer::new().write_tagged_fields(vec![field(1)], &[field(1)]).unwrap_err();
+        assert_eq!(error, EncodeError::DuplicateTag { tag: 1 });
+    }
+
+    #[test]
+    fn the_memory_budget_ends() {
+        let mut reader = Reader::new(&[]);
+        let limit = memory_limit(0);
+        reader.charge(limit).unwrap();
+        assert_eq!(reader.charge(1), Err(DecodeError::MemoryLimit { limit }));
+        assert_eq!(memory_limit(usize::MAX), MEMORY_BYTES_MAX);
     }
 }

@@ -1,0 +1,263 @@
+//! Hostile bytes against every decoder: an error or a message, never a panic, and memory in its budget.
+//!
+//! In:   the golden bodies, mutated by a seeded generator, and frames made by hand.
+//! Out:  -
+//!
+//! An allocator that counts, per thread, holds invariant C2 of the codec. It is the one place in the
+//! tests with `unsafe`: a global allocator cannot be written without.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::Read as _;
+
+use bytes::{Bytes, BytesMut};
+use serde_json::Value;
+use yeoul::protocol::fetch::{FetchRequest, FetchResponse};
+use yeoul::protocol::header::RequestHeader;
+use yeoul::protocol::message::Message;
+use yeoul::protocol::messages::*;
+use yeoul::protocol::primitives::{Reader, Writer, memory_limit};
+use yeoul::protocol::produce::{ProduceRequest, ProduceResponse};
+use yeoul::testing::prng::Prng;
+use yeoul::testing::seeds::seeds;
+
+thread_local! {
+    static LIVE: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes on to the system's allocator with the same arguments; counting touches only
+// thread-local cells that need no allocation and have no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.get().wrapping_add(layout.size());
+        LIVE.set(live);
+        // More freed than allocated on this thread wraps around: not a peak.
+        PEAK.set(PEAK.get().max(if live > usize::MAX / 2 { 0 } else { live }));
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.set(LIVE.get().wrapping_sub(layout.size()));
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most bytes this thread held at once during `run`, beyond what it held before.
+fn peak_of<T>(run: impl FnOnce() -> T) -> (T, usize) {
+    LIVE.set(0);
+    PEAK.set(0);
+    let result = run();
+    (result, PEAK.get())
+}
+
+/// Vectors double as they grow, and while one moves both copies are there.
+fn memory_allowed(input_bytes: usize) -> usize {
+    3 * memory_limit(input_bytes) + 4096
+}
+
+fn lines(path: &str) -> Vec<Value> {
+    #[allow(clippy::disallowed_methods)] // a test's own file
+    let packed = std::fs::read(format!("{}/tests/golden/{path}", env!("CARGO_MANIFEST_DIR")))
+        .unwrap_or_else(|error| panic!("{path}: {error}"));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut text).expect("gzip of text");
+    text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let pair = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("two hexadecimal digits");
+    (0..text.len()).step_by(2).map(pair).collect()
+}
+
+fn version(line: &Value) -> i16 {
+    i16::try_from(line["version"].as_i64().expect("a version")).expect("16 bits")
+}
+
+/// Numbers that lengths, counts and tags are told to be.
+const HOSTILE: [&[u8]; 10] = [
+    &[0xff, 0xff, 0xff, 0xff],
+    &[0x7f, 0xff, 0xff, 0xff],
+    &[0x80, 0, 0, 0],
+    &[0xff, 0xff],
+    &[0x7f, 0xff],
+    &[0x80, 0],
+    &[0xff, 0xff, 0xff, 0xff, 0x0f],
+    &[0xff, 0xff, 0xff, 0xff, 0x07],
+    &[0],
+    &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+];
+
+fn mutate(bytes: &[u8], prng: &mut Prng) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..=prng.below(3) {
+        if bytes.is_empty() {
+            return prng.bytes(20);
+        }
+        let at = prng.index(bytes.len());
+        match prng.below(6) {
+            0 | 1 => bytes[at] ^= 1 << prng.below(8),
+            2 => bytes.truncate(at),
+            3 => {
+                let number = HOSTILE[prng.index(HOSTILE.len())];
+                let end = bytes.len().min(at + number.len());
+                bytes[at..end].copy_from_slice(&number[..end - at]);
+            }
+            4 => {
+                let number = HOSTILE[prng.index(HOSTILE.len())];
+                bytes.splice(at..at, number.iter().copied());
+            }
+            _ => {
+                let again = bytes[at..].to_vec();
+                bytes.extend_from_slice(&again);
+            }
+        }
+    }
+    bytes
+}
+
+/// Decodes hostile forms of every golden body of `kind`; gives how many were refused.
+fn fuzz<M: Message>(kind: &str) -> usize {
+    let path = format!("vectors/api-{:03}-{}.jsonl.gz", M::KEY.key(), M::KEY.name());
+    let bodies: Vec<(i16, Vec<u8>)> = lines(&path)
+        .iter()
+        .filter(|line| line["kind"] == kind)
+        .map(|line| (version(line), unhex(line["hex"].as_str().expect("a body"))))
+        .filter(|(version, _)| M::VERSIONS.contains(version))
+        .collect();
+    let mut refused = 0;
+    for seed in seeds(12) {
+        let mut prng = Prng::new(seed.0);
+        for (version, body) in &bodies {
+            let hostile = mutate(body, &mut prng);
+            refused += usize::from(survives::<M>(&hostile, *version).is_err());
+        }
+    }
+    assert!(refused > bodies.len(), "vacuous: {refused} of {path} were refused");
+    refused
+}
+
+/// Decodes in the memory allowed; what decodes can be encoded again, or is refused as a value.
+fn survives<M: Message>(bytes: &[u8], version: i16) -> Result<(), ()> {
+    let (decoded, peak) = peak_of(|| M::decode(&mut Reader::new(bytes), version));
+    let allowed = memory_allowed(bytes.len());
+    assert!(peak <= allowed, "{peak} bytes of memory for {} of input: {bytes:02x?}", bytes.len());
+    let message = decoded.map_err(|_| ())?;
+    let mut writer = Writer::new();
+    if message.encode(&mut writer, version).is_ok() {
+        let again = M::decode(&mut Reader::new(writer.written()), version);
+        assert!(again.is_ok(), "encoded, but not to be decoded: {bytes:02x?}");
+    }
+    Ok(())
+}
+
+macro_rules! fuzz {
+    ($($name:ident: $request:ty, $response:ty;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                fuzz::<$request>("request");
+                fuzz::<$response>("response");
+            }
+        )*
+    };
+}
+
+fuzz! {
+    produce: ProduceRequest, ProduceResponse;
+    fetch: FetchRequest, FetchResponse<Bytes>;
+    list_offsets: list_offsets::ListOffsetsRequest, list_offsets::ListOffsetsResponse;
+    metadata: metadata::MetadataRequest, metadata::MetadataResponse;
+    find_coordinator: find_coordinator::FindCoordinatorRequest,
+        find_coordinator::FindCoordinatorResponse;
+    api_versions: api_versions::ApiVersionsRequest, api_versions::ApiVersionsResponse;
+    create_topics: create_topics::CreateTopicsRequest, create_topics::CreateTopicsResponse;
+    delete_topics: delete_topics::DeleteTopicsRequest, delete_topics::DeleteTopicsResponse;
+    init_producer_id: init_producer_id::InitProducerIdRequest,
+        init_producer_id::InitProducerIdResponse;
+    offset_for_leader_epoch: offset_for_leader_epoch::OffsetForLeaderEpochRequest,
+        offset_for_leader_epoch::OffsetForLeaderEpochResponse;
+    describe_configs: describe_configs::DescribeConfigsRequest,
+        describe_configs::DescribeConfigsResponse;
+    describe_cluster: describe_cluster::DescribeClusterRequest,
+        describe_cluster::DescribeClusterResponse;
+    describe_topic_partitions: describe_topic_partitions::DescribeTopicPartitionsRequest,
+        describe_topic_partitions::DescribeTopicPartitionsResponse;
+}
+
+/// Splitting decides as copying does, and takes no more memory than its budget.
+#[test]
+fn produce_split_and_copied_agree_on_hostile_bytes() {
+    let path = "vectors/api-000-Produce.jsonl.gz";
+    for seed in seeds(12) {
+        let mut prng = Prng::new(seed.0);
+        for line in lines(path).iter().filter(|line| line["kind"] == "request") {
+            let version = version(line);
+            let hostile = mutate(&unhex(line["hex"].as_str().unwrap()), &mut prng);
+            let copied = ProduceRequest::decode(&mut Reader::new(&hostile), version);
+            let body = BytesMut::from(&hostile[..]);
+            let (split, peak) = peak_of(|| ProduceRequest::decode_split(body, version));
+            assert!(peak <= memory_allowed(hostile.len()));
+            assert_eq!(split, copied);
+        }
+    }
+}
+
+#[test]
+fn headers_of_hostile_frames() {
+    let mut refused = 0;
+    for seed in seeds(4) {
+        let mut prng = Prng::new(seed.0);
+        for line in lines("captures.jsonl.gz") {
+            let frame = unhex(line["requestHex"].as_str().unwrap());
+            let hostile = mutate(&frame[..frame.len().min(60)], &mut prng);
+            let (header, peak) = peak_of(|| RequestHeader::decode(&mut Reader::new(&hostile)));
+            assert!(peak <= memory_allowed(hostile.len()));
+            refused += usize::from(header.is_err());
+        }
+    }
+    assert!(refused > 100, "vacuous: {refused} headers were refused");
+}
+
+/// 28 bytes of a whole Produce request, header included, with 2^31 - 1 topics.
+#[test]
+fn a_tiny_frame_with_a_huge_array_takes_no_memory() {
+    let mut frame = Vec::new();
+    frame.extend_from_slice(&[0, 0, 0, 3, 0, 0, 0, 1, 0, 4]); // Produce 3, correlation id, length
+    frame.extend_from_slice(b"evil");
+    frame.extend_from_slice(&[0xff, 0xff, 0, 1, 0, 0, 3, 0xe8]);
+    frame.extend_from_slice(&i32::MAX.to_be_bytes());
+    frame.extend_from_slice(&[0, 0]);
+    assert_eq!(frame.len(), 28);
+    let mut reader = Reader::new(&frame);
+    let header = RequestHeader::decode(&mut reader).unwrap();
+    let body = BytesMut::from(&frame[reader.position()..]);
+    let (decoded, peak) = peak_of(|| ProduceRequest::decode_split(body, header.api_version));
+    assert!(decoded.is_err());
+    assert_eq!(peak, 0);
+}
+
+/// Many of the smallest elements there are: the budget ends before memory does.
+#[test]
+fn a_million_tiny_elements_stay_in_the_budget() {
+    let mut writer = Writer::new();
+    let count = 3_000_000;
+    writer.write_length(Some(count), true).unwrap();
+    for _ in 0..count {
+        writer.write_raw(&[1, 0]); // an empty name and no tagged fields
+    }
+    let bytes = writer.into_buffer();
+    let decode = || metadata::MetadataRequest::decode(&mut Reader::new(&bytes), 9);
+    let (decoded, peak) = peak_of(decode);
+    assert!(decoded.is_err(), "the request would be {} times its size", peak / bytes.len());
+    assert!(peak <= memory_allowed(bytes.len()), "{peak}");
+}
