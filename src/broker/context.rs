@@ -17,13 +17,14 @@ use crate::model::ids::{PartitionIndex, ProducerId, ShardId, TopicId, TopicParti
 use crate::protocol::error::ErrorCode;
 use crate::record::validate::Scratch;
 use crate::replica::driver::resolve;
-use crate::replica::request::{ControlReply, ControlRequest, ShardReply, ShardRequest};
+use crate::replica::request::{ShardReply, ShardRequest};
 use crate::replica::table::owner;
 use crate::shard::bridge::ControlLink;
 use crate::shard::mesh::Mesh;
 
 use super::errors::Told;
 use super::fetch_session::SessionCache;
+use super::orders::{ControlReply, ControlRequest};
 
 /// One shard's view of the broker.
 pub struct Shard {

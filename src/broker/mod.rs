@@ -9,6 +9,7 @@ pub mod fetch_session;
 pub mod fetch_wait;
 pub mod handlers;
 pub mod hints;
+pub mod orders;
 pub mod scatter;
 pub mod service;
 pub mod shard_main;

@@ -15,25 +15,27 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::broker::BrokerConfig;
 use crate::fatal;
 use crate::io::file::IoError;
 use crate::io::real_directory::RealDirectory;
+use crate::io::real_file::Access;
 use crate::metadata::image::MetadataImage;
 use crate::metrics::shard::ShardMetrics;
 use crate::model::ids::ShardId;
 use crate::replica::driver::Driver;
 use crate::replica::fetch::Reader;
 use crate::replica::housekeeping::{self, Periods};
-use crate::replica::request::{
-    AppendFailure, BrokerLinks, ControlOrder, OrderDone, ShardReply, ShardRequest,
-};
+use crate::replica::request::{AppendFailure, ShardReply, ShardRequest};
 use crate::replica::serve::Server;
 use crate::replica::table::Replicas;
 use crate::shard::executor::ShardContext;
 use crate::shard::mesh::Mesh;
+use crate::shard::sync::Event;
 use crate::shard::tasks::{self, Queue};
+use crate::shard::timers;
 use crate::storage::log::LogShared;
 use crate::storage::options::FailStop;
 use crate::storage::tail::TailBudget;
@@ -41,6 +43,7 @@ use crate::storage::tail::TailBudget;
 use super::context::Shard;
 use super::doors::{Doors, Sockets};
 use super::fetch_session::SessionCache;
+use super::orders::{BrokerLinks, ControlOrder, DiskAccess, OrderDone};
 
 /// What start-up hands to every shard.
 #[derive(Clone)]
@@ -55,12 +58,19 @@ pub struct Setup {
     pub sockets: Sockets,
 }
 
+/// How much later than the stop signal the order to stop may come.
+const ORDER_MAX: Duration = Duration::from_millis(20);
+
 /// A shard's parts, as orders need them.
 struct Main {
     shard: Rc<Shard>,
     driver: Rc<Driver>,
     doors: Rc<Doors>,
     log_shared: LogShared,
+    /// The order to stop has come.
+    stopping: Cell<bool>,
+    /// Told when it has been carried out.
+    closed: Event,
 }
 
 /// Runs one shard until it is told to end.
@@ -91,13 +101,28 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
     };
     tasks::spawn(Queue::Housekeeping, housekeeping::run(Rc::clone(&replicas), periods));
     watch_directory(&context.mesh, replicas, Rc::clone(&log_shared.fail_stop));
-    let doors = Rc::new(Doors::new(Rc::clone(&shard), setup.sockets.clone()));
-    let main = Rc::new(Main { shard, driver, doors, log_shared });
+    let doors = Rc::new(Doors::new(Rc::clone(&shard), setup.sockets.clone(), context.stop.clone()));
+    let main = Rc::new(Main {
+        shard,
+        driver,
+        doors,
+        log_shared,
+        stopping: Cell::new(false),
+        closed: Event::new(),
+    });
+    let orders = Rc::clone(&main);
     context.commands.serve(move |order| {
-        let main = Rc::clone(&main);
+        let main = Rc::clone(&orders);
         Box::pin(async move { main.carry_out(order).await })
     });
+    let closed = main.closed.listen();
     context.stop.wait().await;
+    // The order to stop goes to all shards at once, and the first that carries it out raises the
+    // signal for all: each still carries out its own. No order at all: a shard has failed.
+    timers::sleep(ORDER_MAX).await;
+    if main.stopping.get() {
+        closed.await;
+    }
 }
 
 fn shard(context: &ShardContext<BrokerLinks>, setup: &Setup) -> Shard {
@@ -174,14 +199,18 @@ impl Main {
                 self.shard.set_image(image);
                 OrderDone::Done
             }
-            ControlOrder::Listen => {
-                self.doors.open();
-                OrderDone::Done
-            }
+            ControlOrder::Listen => OrderDone::Listening(self.doors.open().map(|()| {
+                match self.driver.disk.access() {
+                    Access::Direct { .. } => DiskAccess::Direct,
+                    Access::Buffered => DiskAccess::Buffered,
+                }
+            })),
             ControlOrder::Metrics => OrderDone::Metrics(Box::new(self.metrics())),
             ControlOrder::Stop => {
+                self.stopping.set(true);
                 self.doors.close().await;
                 self.driver.close().await;
+                self.closed.notify();
                 OrderDone::Done
             }
         }

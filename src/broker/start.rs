@@ -27,8 +27,7 @@ use crate::metadata::image::{ConfigMap, MetadataImage};
 use crate::metadata::record::Endpoint;
 use crate::metrics::shard::ShardMetrics;
 use crate::model::ids::ShardId;
-use crate::replica::request::{BrokerLinks, ControlOrder, OrderDone};
-use crate::replica::request::{ControlReply, ControlRequest};
+use super::orders::{BrokerLinks, ControlOrder, ControlReply, ControlRequest, DiskAccess, OrderDone};
 use crate::shard::bridge::{ControlCalls, ControlEnd, ShardLinks};
 use crate::shard::executor::{self, ShardSettings, Shards, StartError as ShardError};
 use crate::shard::placement::{places, usable_cpus};
@@ -115,7 +114,7 @@ pub async fn start(config: Arc<BrokerConfig>) -> Result<(Broker, Calls), StartEr
     let settings = shard_settings(&config);
     let places = places(settings.shards, settings.cpus.as_deref(), &usable_cpus());
     let count = places.map_err(StartError::Shards)?.len();
-    let sockets = Sockets::bind(&config, count).map_err(StartError::Bind)?;
+    let sockets = Sockets::bind(&config).map_err(StartError::Bind)?;
     let addresses = sockets.addresses();
 
     let cluster_is_new = log == ExpectedLog::MayBeMissing;
@@ -216,10 +215,19 @@ impl Broker {
         done.map(|_| ()).map_err(StartError::Register)
     }
 
-    /// Opens the doors. Errors: a shard has ended.
-    pub async fn open(&self) -> Result<(), StartError> {
+    /// Opens the doors; how the shards reach their disk.
+    /// Errors: an address is not to be had any more, or a shard has ended.
+    pub async fn open(&self) -> Result<DiskAccess, StartError> {
         let opened = self.links.broadcast(ControlOrder::Listen).await;
-        opened.map(|_| ()).map_err(|_| StartError::ShardEnded)
+        let mut access = DiskAccess::Direct;
+        for done in opened.map_err(|_| StartError::ShardEnded)? {
+            match done {
+                OrderDone::Listening(Ok(one)) => access = one,
+                OrderDone::Listening(Err(error)) => return Err(StartError::Bind(error)),
+                other => panic!("listening was ordered, not {other:?}"),
+            }
+        }
+        Ok(access)
     }
 
     /// A way to the shards' metrics that may be kept.

@@ -17,9 +17,11 @@ use super::start::{announce, setting_warnings};
 use crate::admin::routes::router;
 use crate::admin::server::AdminListener;
 use crate::admin::source::{AdminSource, Gathered, Health, Readiness};
+use crate::broker::orders::DiskAccess;
 use crate::broker::start::{Broker, Calls, Gauges, start};
 use crate::config::broker::BrokerConfig;
 use crate::config::process::{BuildFacts, StartOptions, StartWarning, Started};
+use crate::constants::BLOCK_BYTES;
 use crate::controller::driver::Controller;
 use crate::metrics::exposition::ProcessFacts;
 use crate::protocol::api::ApiKey;
@@ -75,9 +77,9 @@ async fn serve(call: StartCall, began: Instant) -> Result<(), AnyError> {
             }
         });
     }
-    broker.open().await?;
+    let access = broker.open().await?;
     let _ = ready.send(true);
-    announce(&options, started(&broker, &options, admin_address, began))?;
+    announce(&options, started(&broker, &options, access, admin_address, began))?;
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -101,6 +103,7 @@ async fn answer(calls: Calls) {
 fn started(
     broker: &Broker,
     options: &StartOptions,
+    access: DiskAccess,
     admin: Option<SocketAddr>,
     began: Instant,
 ) -> Started {
@@ -113,7 +116,10 @@ fn started(
     };
     Started {
         data_dir: broker.config.data_dir.clone(),
-        direct_block_bytes: Some(4096),
+        direct_block_bytes: match access {
+            DiskAccess::Direct => u32::try_from(BLOCK_BYTES).ok(),
+            DiskAccess::Buffered => None,
+        },
         cluster_id: broker.data.cluster_id().to_owned(),
         cluster_is_new: broker.cluster_is_new,
         shard_cpus: broker.shards.places.iter().map(cpu).collect(),

@@ -122,6 +122,10 @@ fn probe(root: &Path, number: u32) -> Result<(PathBuf, Access), IoError> {
     let access = (|| {
         let mut file = fs::File::create(&probe)?;
         file.write_all(&[0; BLOCK_BYTES])?;
+        // The runtime's first read is polled. Were the block still dirty in the page cache, the
+        // kernel would hand that read to a worker, and now and then it never came back: seen once
+        // in 150 starts, as a shard that waited for its disk for ever.
+        file.sync_all()?;
         let kind = rustix::fs::fstatfs(&file)?.f_type;
         if u64::try_from(kind).is_ok_and(|kind| kind == TMPFS_MAGIC) || refuses_direct(&probe) {
             fs::remove_file(&probe)?;

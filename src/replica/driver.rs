@@ -40,6 +40,8 @@ use super::table::{Replicas, owner};
 const OPEN_AT_ONCE_MAX: usize = 64;
 /// Longest part of a topic's name in a directory's name, in bytes; file systems take 255.
 const DIRECTORY_NAME_BYTES_MAX: usize = 200;
+/// Beginning of the names of files by which a shard finds out about its disk.
+const PROBE: &str = ".probe-";
 /// Ending of a directory that is on its way out.
 const DELETED: &str = ".deleted";
 
@@ -211,6 +213,9 @@ impl Driver {
                 if let Err(error) = self.disk.remove_subdirectory(&name).await {
                     tracing::error!(directory = name, %error, "deleted partition not removed");
                 }
+            } else if name.starts_with(PROBE) {
+                // Of a run that was killed, or of a shard that opens its disk just now.
+                continue;
             } else if known.binary_search(&name).is_err() {
                 tracing::warn!(directory = name, "belongs to no topic of this cluster: left alone");
             }

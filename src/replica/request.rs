@@ -4,22 +4,15 @@
 //! Out:  per-partition results, typed; Kafka codes are chosen in `crate::broker::errors`.
 //! Home: values that cross the mesh: whoever sends one gives it away.
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
 
-use crate::controller::driver::ExecuteError;
 use crate::io::file::IoError;
 use crate::io::slice::Slice;
-use crate::metadata::commands::{Answer, Command};
-use crate::metadata::image::MetadataImage;
-use crate::metrics::shard::ShardMetrics;
 use crate::model::ids::TopicPartition;
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::{Micros, Timestamp};
 use crate::partition::leader::{Acks, AppendError, EpochMismatch, Isolation, OffsetNotAvailable};
 use crate::record::batch::BatchInfo;
-use crate::shard::executor::Links;
 use crate::storage::log::AppendRefused;
 
 /// One batch for one partition: checked by the connection's shard, not yet stamped.
@@ -241,45 +234,4 @@ pub enum ShardReply {
     Offsets(Vec<Result<OffsetFound, ReadFailure>>),
     /// To [`ShardRequest::EpochEnds`].
     EpochEnds(Vec<Result<Diverging, ReadFailure>>),
-}
-
-/// What the control thread tells a shard.
-#[derive(Clone, Debug)]
-pub enum ControlOrder {
-    /// Take over this image: create, change and delete replicas, then answer.
-    Apply(Arc<MetadataImage>),
-    /// Open the doors: listeners accept from now on.
-    Listen,
-    /// Hand over a copy of the metrics.
-    Metrics,
-    /// Close the doors, answer what is under way, close the logs cleanly, then answer.
-    Stop,
-}
-
-/// What a shard asks of the control thread.
-pub type ControlRequest = Command;
-
-/// What it answers.
-pub type ControlReply = Result<Answer, ExecuteError>;
-
-/// What a shard answers to a [`ControlOrder`].
-#[derive(Debug)]
-pub enum OrderDone {
-    /// Carried out.
-    Done,
-    /// To [`ControlOrder::Metrics`].
-    Metrics(Box<ShardMetrics>),
-}
-
-/// The types on the links of the broker's shards.
-#[derive(Clone, Copy, Debug)]
-pub struct BrokerLinks;
-
-impl Links for BrokerLinks {
-    type Request = ShardRequest;
-    type Answer = ShardReply;
-    type Call = ControlRequest;
-    type CallAnswer = ControlReply;
-    type Command = ControlOrder;
-    type CommandAnswer = OrderDone;
 }
