@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -40,7 +41,10 @@ class Broker:
         """{partition: its segment files in order} as they lie on the disk."""
         found = {}
         for path in sorted(self.folder.rglob(f"{topic}-*/*.log")):
-            found.setdefault(int(path.parent.name.rpartition("-")[2]), []).append(path)
+            # Kafka names a partition's folder TOPIC-N, Yeoul TOPIC-N.ID.
+            named = re.fullmatch(re.escape(topic) + r"-(\d+)(\..*)?", path.parent.name)
+            if named:
+                found.setdefault(int(named.group(1)), []).append(path)
         return found
 
 

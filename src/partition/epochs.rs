@@ -158,3 +158,135 @@ impl EpochTable {
         assert!(before.start < newest.start, "E1");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::prng::Prng;
+
+    fn table(entries: &[(i32, i64)]) -> EpochTable {
+        let mut table = EpochTable::new();
+        for &(epoch, start) in entries {
+            table.assign(LeaderEpoch(epoch), Offset(start));
+        }
+        table
+    }
+
+    fn entries(table: &EpochTable) -> Vec<(i32, i64)> {
+        table.entries().iter().map(|entry| (entry.epoch.0, entry.start.0)).collect()
+    }
+
+    #[test]
+    fn entries_without_records_go() {
+        let check = |given: &[(i32, i64)], want: &[(i32, i64)]| {
+            assert_eq!(entries(&table(given)), want, "{given:?}");
+        };
+        check(&[(0, 0), (2, 10)], &[(0, 0), (2, 10)]);
+        check(&[(0, 0), (2, 10), (3, 10)], &[(0, 0), (3, 10)]);
+        check(&[(0, 0), (2, 10), (2, 20)], &[(0, 0), (2, 10)]);
+        check(&[(0, 0), (2, 10), (3, 5)], &[(0, 0), (3, 5)]);
+        check(&[(0, 0), (1, 0)], &[(1, 0)]);
+        check(&[(5, 7), (5, 3)], &[(5, 3)]);
+    }
+
+    #[test]
+    fn an_epoch_ends_where_the_next_begins() {
+        let table = table(&[(2, 10), (4, 20), (7, 30)]);
+        let check = |requested: i32, epoch: i32, end: i64| {
+            let want = EpochEnd { epoch: LeaderEpoch(epoch), end: Offset(end) };
+            let got = table.end_offset_for(LeaderEpoch(requested), Offset(35));
+            assert_eq!(got, want, "{requested}");
+        };
+        check(-1, -1, -1);
+        check(0, 0, 10);
+        check(1, 1, 10);
+        check(2, 2, 20);
+        check(3, 2, 20);
+        check(4, 4, 30);
+        check(6, 4, 30);
+        check(7, 7, 35);
+        check(8, -1, -1);
+        let empty = EpochTable::new().end_offset_for(LeaderEpoch(0), Offset(0));
+        assert_eq!(empty, EpochEnd::UNKNOWN);
+    }
+
+    #[test]
+    fn offsets_know_their_epoch() {
+        let table = table(&[(2, 10), (4, 20)]);
+        let check = |offset: i64, want: Option<i32>| {
+            assert_eq!(table.epoch_at(Offset(offset)), want.map(LeaderEpoch), "{offset}");
+        };
+        check(9, None);
+        check(10, Some(2));
+        check(19, Some(2));
+        check(20, Some(4));
+        check(99, Some(4));
+    }
+
+    #[test]
+    fn cuts_at_either_end() {
+        let given = [(2, 10), (4, 20), (7, 30)];
+        let from_end = |end: i64, want: &[(i32, i64)]| {
+            let mut table = table(&given);
+            table.truncate_from_end(Offset(end));
+            assert_eq!(entries(&table), want, "{end}");
+        };
+        from_end(31, &given);
+        from_end(30, &given[..2]);
+        from_end(11, &given[..1]);
+        from_end(10, &[]);
+        let from_start = |start: i64, want: &[(i32, i64)]| {
+            let mut table = table(&given);
+            table.truncate_from_start(Offset(start));
+            assert_eq!(entries(&table), want, "{start}");
+        };
+        from_start(5, &given);
+        from_start(10, &given);
+        from_start(15, &[(2, 15), (4, 20), (7, 30)]);
+        from_start(20, &[(4, 20), (7, 30)]);
+        from_start(99, &[(7, 99)]);
+    }
+
+    #[test]
+    fn checkpoints_survive_the_round_trip_and_damage_is_refused() {
+        let mut prng = Prng::new(1);
+        for _ in 0..200 {
+            let mut table = EpochTable::new();
+            let (mut epoch, mut start) = (0, 0);
+            for _ in 0..prng.below(10) {
+                epoch += i32::try_from(prng.below(5)).unwrap();
+                start += prng.below(50).cast_signed();
+                table.assign(LeaderEpoch(epoch), Offset(start));
+            }
+            let bytes = table.encode();
+            assert_eq!(EpochTable::decode(&bytes), Ok(table));
+            let mut damaged = bytes.clone();
+            damaged[prng.index(bytes.len())] ^= 1 << prng.below(8);
+            assert!(EpochTable::decode(&damaged).is_err());
+            assert!(EpochTable::decode(&bytes[..prng.index(bytes.len())]).is_err());
+            let noise = prng.bytes(40);
+            assert!(EpochTable::decode(&noise).is_err());
+        }
+    }
+
+    #[test]
+    fn values_that_contradict_one_another_are_refused() {
+        let check = |entries: &[(i32, i64)], count: u32| {
+            let mut out = SnapshotWriter::new(MAGIC, VERSION);
+            out.put(&count.to_be_bytes());
+            for (epoch, start) in entries {
+                out.put(&epoch.to_be_bytes());
+                out.put(&start.to_be_bytes());
+            }
+            let got = EpochTable::decode(&out.finish());
+            assert_eq!(got, Err(SnapshotError::BadValue), "{entries:?}");
+        };
+        check(&[(1, 5), (1, 6)], 2);
+        check(&[(1, 5), (2, 5)], 2);
+        check(&[(-1, 5)], 1);
+        check(&[(1, -5)], 1);
+        check(&[(1, 5)], 2);
+        check(&[(1, 5)], u32::MAX);
+        check(&[(1, 5)], 0);
+    }
+}

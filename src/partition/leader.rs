@@ -479,3 +479,134 @@ impl Leader {
         self.replicas.assert_invariants();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::simulation::batch;
+
+    const NOW: Timestamp = Timestamp(1_000);
+    const RULES: AppendRules = AppendRules { acks: Acks::All, min_insync_replicas: 1 };
+
+    fn recovered(log_end: i64) -> Recovered {
+        Recovered {
+            log_start: Offset(0),
+            log_end: Offset(log_end),
+            high_watermark: Offset(0),
+            epochs: EpochTable::new(),
+            producers: ProducerState::new(),
+        }
+    }
+
+    fn leader(log_end: i64) -> Leader {
+        Leader::start(BrokerId(1), LeaderEpoch(5), recovered(log_end))
+    }
+
+    #[test]
+    fn offsets_are_given_at_once_and_readable_once_durable() {
+        let mut leader = leader(0);
+        let mut effects = Vec::new();
+        for (base, end) in [(0, 3), (3, 6)] {
+            let admission = leader.admit(NOW, &batch(-1, -1, -1, 3), &RULES).unwrap();
+            let Admission::Append(placed) = admission else { panic!("{admission:?}") };
+            assert_eq!((placed.base_offset, placed.end_offset()), (Offset(base), Offset(end)));
+            assert_eq!(placed.leader_epoch, LeaderEpoch(5));
+        }
+        assert_eq!(leader.high_watermark(), Offset(0));
+        leader.on_durable(Offset(3), &mut effects);
+        leader.on_durable(Offset(3), &mut effects);
+        let want = [Effect::AdvanceHighWatermark(Offset(3)), Effect::AdvanceLastStable(Offset(3))];
+        assert_eq!(effects, want);
+        assert_eq!((leader.durable_end(), leader.log_end_offset()), (Offset(3), Offset(6)));
+        assert_eq!(leader.check_fetch_offset(Offset(6)), Ok(()));
+        assert!(leader.check_fetch_offset(Offset(7)).is_err());
+        assert!(leader.check_fetch_offset(Offset(-1)).is_err());
+    }
+
+    #[test]
+    fn what_recovery_found_is_readable_when_nobody_else_has_to_hold_it() {
+        let leader = leader(9);
+        assert_eq!(leader.high_watermark(), Offset(9));
+        assert_eq!(leader.latest_offset(Isolation::ReadCommitted), Ok(Offset(9)));
+    }
+
+    #[test]
+    fn followers_hold_the_watermark_back() {
+        let replicas = Replicas::new(BrokerId(1), Offset(9), &[BrokerId(2)]);
+        let (broker, epoch) = (BrokerId(1), LeaderEpoch(5));
+        let found = Recovered { high_watermark: Offset(4), ..recovered(9) };
+        let mut leader = Leader::with_replicas(broker, epoch, found, replicas);
+        assert_eq!(leader.high_watermark(), Offset(4));
+        let latest = leader.latest_offset(Isolation::ReadUncommitted);
+        let (high_watermark, epoch_start) = (Offset(4), Offset(9));
+        assert_eq!(latest, Err(OffsetNotAvailable { high_watermark, epoch_start }));
+        let mut effects = Vec::new();
+        leader.on_durable(Offset(9), &mut effects);
+        assert!(effects.is_empty(), "the follower has not reported");
+    }
+
+    #[test]
+    fn min_insync_replicas_counts_up_to_the_replicas_there_are() {
+        let mut leader = leader(0);
+        for min_insync_replicas in [0, 1, 2, 9] {
+            for acks in [Acks::All, Acks::Leader, Acks::None] {
+                let rules = AppendRules { acks, min_insync_replicas };
+                leader.admit(NOW, &batch(-1, -1, -1, 1), &rules).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn request_epochs_are_compared_with_ours() {
+        let leader = leader(0);
+        let current = LeaderEpoch(5);
+        let check =
+            |requested: i32, want: fn(LeaderEpoch, LeaderEpoch) -> Option<EpochMismatch>| {
+                let requested = LeaderEpoch(requested);
+                let got = leader.check_epoch(requested).err();
+                assert_eq!(got, want(requested, current), "{requested:?}");
+            };
+        check(-1, |_, _| None);
+        check(5, |_, _| None);
+        check(4, |requested, current| Some(EpochMismatch::Fenced { requested, current }));
+        check(6, |requested, current| Some(EpochMismatch::Unknown { requested, current }));
+        check(-2, |requested, current| Some(EpochMismatch::Fenced { requested, current }));
+    }
+
+    #[test]
+    fn records_are_deleted_up_to_the_watermark_and_never_back() {
+        let mut leader = leader(9);
+        leader.admit(NOW, &batch(-1, -1, -1, 1), &RULES).unwrap();
+        let mut effects = Vec::new();
+        assert_eq!(leader.delete_records(Offset(4), &mut effects), Ok(Offset(4)));
+        assert_eq!(leader.delete_records(Offset(2), &mut effects), Ok(Offset(4)));
+        assert_eq!(effects, [Effect::AdvanceLogStart(Offset(4))]);
+        for requested in [Offset(10), Offset(-2)] {
+            let refused = leader.delete_records(requested, &mut effects).unwrap_err();
+            assert_eq!(
+                refused,
+                OffsetOutOfRange { requested, log_start: Offset(4), end: Offset(9) }
+            );
+        }
+        assert_eq!(leader.delete_records(Offset::NONE, &mut effects), Ok(Offset(9)));
+        assert_eq!(leader.log_start_offset(), Offset(9));
+        assert!(leader.check_fetch_offset(Offset(8)).is_err());
+    }
+
+    #[test]
+    fn a_log_without_offsets_left_refuses() {
+        let found = Recovered { high_watermark: Offset(i64::MAX - 2), ..recovered(i64::MAX - 2) };
+        let mut leader = Leader::start(BrokerId(1), LeaderEpoch(0), found);
+        leader.admit(NOW, &batch(-1, -1, -1, 1), &RULES).unwrap();
+        let refused = leader.admit(NOW, &batch(-1, -1, -1, 2), &RULES);
+        assert_eq!(refused, Err(AppendError::LogFull));
+    }
+
+    #[test]
+    #[should_panic(expected = "epochs only grow")]
+    fn an_older_epoch_than_the_logs_is_our_bug() {
+        let mut found = recovered(9);
+        found.epochs.assign(LeaderEpoch(6), Offset(0));
+        let _ = Leader::start(BrokerId(1), LeaderEpoch(5), found);
+    }
+}

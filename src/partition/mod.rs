@@ -12,3 +12,6 @@ pub mod leader;
 pub mod producers;
 mod snapshot;
 pub mod watermark;
+
+#[cfg(test)]
+mod simulation;

@@ -111,6 +111,7 @@ impl Producer {
         if self.epoch != epoch {
             self.epoch = epoch;
             self.kept_count = 0;
+            self.kept = [KeptBatch::NONE; BATCHES_KEPT];
         }
     }
 }
@@ -470,3 +471,185 @@ fn decode_batch(reader: &mut SnapshotReader<'_>) -> Result<KeptBatch, SnapshotEr
 }
 
 const _: () = assert!(BATCH_BYTES == 4 + 4 + 8 + 4 + 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::simulation::{batch, marker};
+    use crate::testing::prng::Prng;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn noted(batches: &[(BatchInfo, i64)]) -> ProducerState {
+        let mut state = ProducerState::new();
+        for (info, offset) in batches {
+            state.note(NOW, &info.at(Offset(*offset), crate::model::offset::LeaderEpoch(0)));
+        }
+        state
+    }
+
+    #[test]
+    fn sequences_follow_one_another() {
+        let state = noted(&[(batch(7, 2, 10, 5), 100)]);
+        let check = |info: BatchInfo, want: Result<Sequenced, ProducerError>| {
+            assert_eq!(state.check(&info), want, "{info:?}");
+        };
+        let order = |base_sequence, expected| ProducerError::OutOfOrderSequence {
+            base_sequence: Sequence(base_sequence),
+            expected: Sequence(expected),
+        };
+        check(batch(7, 2, 15, 3), Ok(Sequenced::New));
+        check(batch(7, 2, 16, 3), Err(order(16, 15)));
+        check(batch(7, 2, 14, 3), Err(order(14, 15)));
+        check(batch(7, 2, 10, 4), Err(order(10, 15)));
+        check(batch(7, 3, 0, 1), Ok(Sequenced::New));
+        check(batch(7, 3, 15, 1), Err(order(15, 0)));
+        let (epoch, current) = (ProducerEpoch(1), ProducerEpoch(2));
+        check(batch(7, 1, 15, 1), Err(ProducerError::StaleEpoch { epoch, current }));
+        check(batch(8, 5, 99, 1), Ok(Sequenced::New));
+        check(batch(-1, -1, -1, 1), Ok(Sequenced::New));
+        let original = Sequenced::Duplicate {
+            base_offset: Offset(100),
+            last_offset: Offset(104),
+            max_timestamp: batch(7, 2, 10, 5).max_timestamp,
+        };
+        check(batch(7, 2, 10, 5), Ok(original));
+    }
+
+    #[test]
+    fn sequences_wrap_to_zero() {
+        let state = noted(&[(batch(7, 0, i32::MAX - 1, 2), 0)]);
+        assert_eq!(state.check(&batch(7, 0, 0, 1)), Ok(Sequenced::New));
+        let state = noted(&[(batch(7, 0, i32::MAX - 1, 4), 0)]);
+        assert_eq!(state.check(&batch(7, 0, 2, 1)), Ok(Sequenced::New));
+        let again = state.check(&batch(7, 0, i32::MAX - 1, 4));
+        assert!(matches!(again, Ok(Sequenced::Duplicate { .. })), "{again:?}");
+    }
+
+    #[test]
+    fn five_batches_are_remembered() {
+        let batches: Vec<_> = (0..7).map(|n| (batch(7, 0, n, 1), i64::from(n))).collect();
+        let state = noted(&batches);
+        for n in 0..7 {
+            let got = state.check(&batch(7, 0, n, 1));
+            let known = matches!(got, Ok(Sequenced::Duplicate { base_offset, .. })
+                if base_offset == Offset(i64::from(n)));
+            assert_eq!(known, n >= 2, "{n}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn a_transaction_holds_the_end_until_its_marker_can_be_read() {
+        let mut info = batch(7, 0, 0, 3);
+        info.attributes = info.attributes.with_transactional();
+        let mut state = noted(&[(info, 10), (batch(8, 0, 0, 1), 13)]);
+        assert_eq!(state.first_unstable(), Some(Offset(10)));
+        let outside = state.check(&batch(7, 0, 3, 1));
+        let producer_id = ProducerId(7);
+        assert_eq!(outside, Err(ProducerError::TransactionOpen { producer_id }));
+        let end = marker(7, 0).at(Offset(14), crate::model::offset::LeaderEpoch(0));
+        state.check_marker(&end).unwrap();
+        state.note(NOW, &end);
+        assert_eq!(state.first_unstable(), Some(Offset(10)), "nobody can read the marker yet");
+        state.on_high_watermark(Offset(14));
+        assert_eq!(state.first_unstable(), Some(Offset(10)));
+        state.on_high_watermark(Offset(15));
+        assert_eq!(state.first_unstable(), None);
+        assert_eq!(state.check(&batch(7, 0, 3, 1)), Ok(Sequenced::New), "v1 keeps the epoch");
+        let newer = marker(7, 1).at(Offset(16), crate::model::offset::LeaderEpoch(0));
+        state.note(NOW, &newer);
+        assert_eq!(state.check(&batch(7, 1, 0, 1)), Ok(Sequenced::New), "v2 begins anew");
+        assert!(state.check_marker(&end).is_err(), "its epoch is stale now");
+    }
+
+    #[test]
+    fn silent_producers_expire_but_for_open_transactions() {
+        let mut open = batch(7, 0, 0, 1);
+        open.attributes = open.attributes.with_transactional();
+        let mut state = noted(&[(open, 0), (batch(8, 0, 0, 1), 1)]);
+        assert_eq!(state.expire(Timestamp(NOW.0 + 99), 100), 0);
+        assert_eq!(state.expire(Timestamp(NOW.0 + 100), 100), 1);
+        assert_eq!(state.count(), 1);
+        assert_eq!(state.check(&batch(8, 0, 50, 1)), Ok(Sequenced::New), "unknown again");
+        assert_eq!(state.expire(Timestamp(i64::MAX), 100), 0);
+    }
+
+    #[test]
+    fn the_longest_silent_make_room() {
+        let mut state = ProducerState::new();
+        let (max, part) = (PRODUCERS_MAX, PRODUCERS_MAX / EVICTED_PART);
+        for n in 0..=max {
+            let n = i64::try_from(n).unwrap();
+            let info = batch(n, 0, 0, 1).at(Offset(n), crate::model::offset::LeaderEpoch(0));
+            state.note(Timestamp(n), &info);
+            state.assert_invariants(info.producer_id);
+        }
+        assert_eq!(state.count(), max + 1 - part);
+        let known = |n: usize| {
+            let again = state.check(&batch(i64::try_from(n).unwrap(), 0, 0, 1));
+            matches!(again, Ok(Sequenced::Duplicate { .. }))
+        };
+        assert!(!known(0) && !known(part - 1) && known(part) && known(max));
+    }
+
+    #[test]
+    fn with_every_transaction_open_a_newcomer_is_refused() {
+        let mut state = ProducerState::new();
+        for n in 0..PRODUCERS_MAX {
+            let n = i64::try_from(n).unwrap();
+            let mut info = batch(n, 0, 0, 1).at(Offset(n), crate::model::offset::LeaderEpoch(0));
+            info.attributes = info.attributes.with_transactional();
+            state.note(NOW, &info);
+        }
+        let newcomer = batch(i64::MAX, 0, 0, 1);
+        assert_eq!(state.check(&newcomer), Err(ProducerError::TooManyProducers));
+        assert_eq!(state.check(&batch(-1, -1, -1, 1)), Ok(Sequenced::New));
+    }
+
+    #[test]
+    fn damaged_snapshots_are_refused() {
+        let mut open = batch(7, 3, 0, 1);
+        open.attributes = open.attributes.with_transactional();
+        let state = noted(&[(open, 0), (batch(8, 0, 0, 1), 1), (batch(8, 0, 1, 9), 2)]);
+        let bytes = state.encode(Offset(11));
+        assert_eq!(ProducerState::decode(&bytes), Ok((state, Offset(11))));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            assert!(ProducerState::decode(&damaged).is_err(), "{at}");
+            assert!(ProducerState::decode(&bytes[..at]).is_err(), "cut at {at}");
+        }
+        let version = 2u16.to_be_bytes();
+        let mut newer = bytes.clone();
+        newer[4..6].copy_from_slice(&version);
+        let error = ProducerState::decode(&newer);
+        assert_eq!(error, Err(SnapshotError::UnknownVersion { version: 2 }));
+    }
+
+    /// Damage under a checksum that fits: an error or a sane state, never a panic.
+    #[test]
+    fn resealed_damage_never_panics() {
+        let state =
+            noted(&[(batch(7, 3, 0, 1), 0), (batch(8, 0, 0, 1), 1), (batch(8, 0, 1, 9), 2)]);
+        let bytes = state.encode(Offset(11));
+        let mut prng = Prng::new(3);
+        let mut refused = 0;
+        for _ in 0..5_000 {
+            let mut damaged = bytes.clone();
+            let body = bytes.len() - 4;
+            for _ in 0..=prng.below(2) {
+                damaged[prng.index(body)] ^= 1 << prng.below(8);
+            }
+            let crc = crate::record::crc::crc32c(&damaged[..body]);
+            damaged[body..].copy_from_slice(&crc.to_be_bytes());
+            match ProducerState::decode(&damaged) {
+                Ok((state, covers)) => {
+                    let again = ProducerState::decode(&state.encode(covers)).unwrap();
+                    assert_eq!(again, (state, covers));
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 500, "vacuous: {refused}");
+    }
+}
