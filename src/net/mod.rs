@@ -1,6 +1,15 @@
 //! Listeners, connections, frames, responses (tier T3).
 //!
-//! The broker implements [`service::Service`].
+//! The broker implements [`service::Service`]; `listener.rs` accepts on every shard and runs one
+//! `connection.rs` a socket. Bytes move by `socket.rs`, requests come in by `reader.rs` and
+//! answers leave in order by `writer.rs`.
 
-pub mod plain;
+mod chunk;
+mod connection;
+pub mod listener;
+#[cfg(test)]
+mod loopback_tests;
+mod reader;
 pub mod service;
+mod socket;
+mod writer;
