@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# fuzz.sh: lets libFuzzer look for bytes that break the wire codec. A seeded, short form of this is among the tests
+# (tests/fuzz_codec.rs); this one searches on its own and is for long runs. Needs a C++ compiler; installs cargo-fuzz if missing.
+#
+#   fuzz.sh [TARGET [SECONDS]]   TARGET codec (default) or frame, SECONDS 60 by default
+#
+# A crash leaves its input under fuzz/artifacts/TARGET, and the exit code is not 0.
+set -euo pipefail
+
+case ${1:-} in --help | -h) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit ;; esac
+target=${1:-codec}
+seconds=${2:-60}
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+
+cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+
+# The golden bodies and real clients' frames are where the search begins.
+python3 - "$target" "fuzz/corpus/$target" <<'EOF'
+import glob, gzip, json, os, sys
+
+target, folder = sys.argv[1:]
+os.makedirs(folder, exist_ok=True)
+# The order of the messages in fuzz_targets/codec.rs.
+order = [0, 1, 2, 3, 10, 18, 19, 20, 22, 23, 32, 60, 75]
+seeds = []
+if target == "frame":
+    for line in gzip.open("tests/golden/captures.jsonl.gz"):
+        seeds.append(bytes.fromhex(json.loads(line)["requestHex"]))
+else:
+    for path in glob.glob("tests/golden/vectors/api-*.jsonl.gz"):
+        for line in map(json.loads, gzip.open(path)):
+            if line["key"] in order:
+                choice = 2 * order.index(line["key"]) + (line["kind"] == "response")
+                seeds.append(bytes([choice, line["version"]]) + bytes.fromhex(line["hex"]))
+for number, seed in enumerate(seeds):
+    with open(os.path.join(folder, f"golden-{number}"), "wb") as file:
+        file.write(seed)
+EOF
+
+# Without a sanitizer it runs on the pinned toolchain: the codec has no unsafe code for one to watch.
+cargo fuzz run --sanitizer none "$target" -- "-max_total_time=$seconds" -rss_limit_mb=2048
