@@ -199,12 +199,12 @@ impl Main {
                 self.shard.set_image(image);
                 OrderDone::Done
             }
-            ControlOrder::Listen => OrderDone::Listening(self.doors.open().map(|()| {
-                match self.driver.disk.access() {
+            ControlOrder::Listen => {
+                OrderDone::Listening(self.doors.open().map(|()| match self.driver.disk.access() {
                     Access::Direct { .. } => DiskAccess::Direct,
                     Access::Buffered => DiskAccess::Buffered,
-                }
-            })),
+                }))
+            }
             ControlOrder::Metrics => OrderDone::Metrics(Box::new(self.metrics())),
             ControlOrder::Stop => {
                 self.stopping.set(true);

@@ -15,6 +15,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::orders::{
+    BrokerLinks, ControlOrder, ControlReply, ControlRequest, DiskAccess, OrderDone,
+};
 use crate::config::broker::{BrokerConfig, PollMode};
 use crate::controller::data_directory::{DataDirectory, DirectoryError};
 use crate::controller::driver::{
@@ -27,7 +30,6 @@ use crate::metadata::image::{ConfigMap, MetadataImage};
 use crate::metadata::record::Endpoint;
 use crate::metrics::shard::ShardMetrics;
 use crate::model::ids::ShardId;
-use super::orders::{BrokerLinks, ControlOrder, ControlReply, ControlRequest, DiskAccess, OrderDone};
 use crate::shard::bridge::{ControlCalls, ControlEnd, ShardLinks};
 use crate::shard::executor::{self, ShardSettings, Shards, StartError as ShardError};
 use crate::shard::placement::{places, usable_cpus};

@@ -13,7 +13,7 @@
 //! Not here: what a connection does (`connection.rs`), advertised names (`crate::broker`).
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{FromRawFd, IntoRawFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,6 +35,9 @@ use crate::shard::timers::{self, sleep, sleep_until, timeout_at};
 
 /// After a failed accept (no descriptors left), so that the shard does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+const IN_USE_TRIES: usize = 10;
+const IN_USE_PAUSE: Duration = Duration::from_millis(30);
 
 /// Limits and manners of the connections of one listener.
 #[derive(Clone, Debug)]
@@ -152,14 +155,32 @@ fn bound(address: SocketAddr, reuse_port: bool) -> std::io::Result<socket2::Sock
     Ok(socket)
 }
 
+/// Like [`bound`] without SO_REUSEPORT, which fails if anybody listens, a second broker included.
+///
+/// The kernel lets go of a killed process's sockets a moment after its end; a restart waits that
+/// long before it calls the address taken.
+#[allow(clippy::disallowed_methods)] // on the starting thread, before any shard runs
+fn probe(address: SocketAddr) -> std::io::Result<()> {
+    let mut tries = 0..IN_USE_TRIES;
+    loop {
+        match bound(address, false) {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse && tries.next().is_some() =>
+            {
+                std::thread::sleep(IN_USE_PAUSE);
+            }
+            result => return result.map(drop),
+        }
+    }
+}
+
 /// Reserves `address` for the shards of this process (L1); port 0 takes any free port.
 ///
 /// Errors: [`BindError`].
 pub fn reserve(address: SocketAddr) -> Result<Reservation, BindError> {
     let reserve = || {
         if address.port() != 0 {
-            // Without SO_REUSEPORT this fails if anybody listens, a second broker included.
-            drop(bound(address, false)?);
+            probe(address)?;
         }
         let socket = bound(address, true)?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
@@ -196,6 +217,8 @@ struct Shared {
 /// One shard's listener at a reserved address.
 pub struct Listener {
     listener: TcpListener,
+    /// The same socket once more, to end listening.
+    listening: socket2::Socket,
     shared: Rc<Shared>,
 }
 
@@ -247,9 +270,9 @@ impl Listener {
         let listening = || {
             let socket = bound(address, true)?;
             socket.listen(settings.backlog)?;
-            Ok(socket)
+            Ok((socket.try_clone()?, socket))
         };
-        let socket = listening().map_err(|error| BindError::new(address, &error))?;
+        let (listening, socket) = listening().map_err(|error| BindError::new(address, &error))?;
         let shared = Shared {
             settings: Rc::new(settings),
             budget,
@@ -257,7 +280,7 @@ impl Listener {
             ended: Event::new(),
             past: Cell::new(NetStats::default()),
         };
-        Ok(Listener { listener: adopt(socket), shared: Rc::new(shared) })
+        Ok(Listener { listener: adopt(socket), listening, shared: Rc::new(shared) })
     }
 
     /// A way to read this listener's numbers while it runs.
@@ -268,10 +291,13 @@ impl Listener {
     /// Accepts and serves until `stop`; then accepts no more, lets admitted requests be answered
     /// for up to `grace`, and closes what is left (L3).
     pub async fn run<S: Service>(self, service: Rc<S>, stop: StopSignal, grace: Duration) {
-        let Listener { listener, shared } = self;
+        let Listener { listener, listening, shared } = self;
         let accepting = accept_all(&listener, &service, &shared);
         let sweeping = sweep_all(&shared);
         or(stop.wait(), or(accepting, sweeping)).await;
+        // Ends listening now: the ring may hold the descriptor for a moment after it is closed,
+        // for an accept that is being cancelled, and a new broker would find the port in use.
+        let _ = listening.shutdown(Shutdown::Both);
         drop(listener);
         close_all(&shared, grace).await;
     }

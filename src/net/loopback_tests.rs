@@ -181,11 +181,11 @@ impl Client {
 
     /// Whether the server has closed the connection, without another byte.
     fn is_closed(&mut self) -> bool {
-        match self.0.read(&mut [0; 1]) {
-            Ok(count) => count == 0,
-            Err(error) => {
-                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-                true
+        loop {
+            match self.0.read(&mut [0; 1]) {
+                Ok(count) => return count == 0,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
             }
         }
     }

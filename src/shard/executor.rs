@@ -7,8 +7,8 @@
 //! Invariants
 //!   X1  A body runs only when every shard's executor is up and every mesh ring connected.
 //!   X2  A shard whose body ends or panics stops all: never half a process.
-//!   X3  Runtime traps (architecture.md 5): preempt timer 500 us, heartbeat, lockable memory
-//!       sized from the limit, io_uring probed before the runtime asserts on it.
+//!   X3  Runtime traps (architecture.md 5): preempt timer 500 us, heartbeat and pacer, lockable
+//!       memory sized from the limit, io_uring probed before the runtime asserts on it.
 //!
 //! Not here: placement and limits (`placement.rs`), what a shard does (`crate::broker`).
 
@@ -22,6 +22,7 @@ use glommio::{CpuSet, ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolP
 
 use super::bridge::{self, Commands, ControlEnd, ControlLink};
 use super::mesh::{self, Mesh, MeshSeed};
+use super::pacer::{self, Pulse};
 use super::placement::{self, Memlock, Place};
 use super::sync::Event;
 use super::tasks::{self, Queue};
@@ -31,7 +32,12 @@ use crate::model::ids::ShardId;
 /// Shards of one process, at most; the mesh has a ring for each ordered pair.
 pub const SHARDS_MAX: usize = 128;
 /// A task of another queue runs at the latest after this.
-const PREEMPT_TIMER: Duration = Duration::from_micros(500);
+pub(super) const PREEMPT_TIMER: Duration = Duration::from_micros(500);
+/// The same for the runtime's own queue, where only the start and the end of a shard run. In its
+/// first round an executor has nothing that could wake it yet: were it preempted before its first
+/// task, because the thread lost its processor for that long, it would sleep for ever (1 of 40
+/// starts at 500 us on a busy machine).
+const PREEMPT_TIMER_AT_START: Duration = Duration::from_secs(10);
 /// Entries of each ring; one is in use for each connection that waits.
 const RING_DEPTH: usize = 1_024;
 /// Threads a shard for calls that block: the second so that one slow unlink holds up no roll.
@@ -223,14 +229,20 @@ impl<L: Links> std::fmt::Debug for ShardContext<L> {
 }
 
 /// Running shards.
-#[derive(Debug)]
 pub struct Shards {
     handles: Vec<ExecutorJoinHandle<()>>,
     stop: Arc<AtomicBool>,
+    pulses: Vec<Arc<Pulse>>,
     /// Where each runs.
     pub places: Vec<Place>,
     /// What was found and done about lockable memory; worth a line at start.
     pub memlock: Memlock,
+}
+
+impl std::fmt::Debug for Shards {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shards({:?})", self.places)
+    }
 }
 
 impl Shards {
@@ -252,6 +264,8 @@ impl Shards {
                 result = Err(StartError::Panicked { shard: shard_id(shard) });
             }
         }
+        // A shard that panicked, or never came up, has not said so itself.
+        self.pulses.iter().for_each(|pulse| pulse.end());
         result
     }
 }
@@ -291,12 +305,16 @@ fn placement_of(place: &Place) -> Placement {
     }
 }
 
-/// Sets the stop flag when a shard's thread ends for whatever reason (X2).
-struct StopAtEnd(Arc<AtomicBool>);
+/// Sets the stop flag when a shard ends for whatever reason (X2), and leaves it to itself.
+struct StopAtEnd {
+    stop: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
+}
 
 impl Drop for StopAtEnd {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        self.stop.store(true, Ordering::Release);
+        self.pulse.end();
     }
 }
 
@@ -307,6 +325,7 @@ struct Seed<L: Links> {
     control: ControlLink<L::Call, L::CallAnswer>,
     commands: Commands<L::Command, L::CommandAnswer>,
     stop: Arc<AtomicBool>,
+    pulse: Arc<Pulse>,
     started: flume::Sender<()>,
 }
 
@@ -343,7 +362,10 @@ where
 
     let stop = Arc::new(AtomicBool::new(false));
     let (control_end, links) = bridge::links::<L>(places.len());
-    let mut shards = Shards { handles: Vec::new(), stop, places, memlock };
+    let pulses: Vec<_> = places.iter().map(|_| Pulse::new()).collect();
+    pacer::start(pulses.clone())
+        .map_err(|error| StartError::Executor { shard: shard_id(0), reason: error.to_string() })?;
+    let mut shards = Shards { handles: Vec::new(), stop, pulses, places, memlock };
     let mut starting = Vec::new();
     let seeds = mesh::seeds(shards.places.len()).into_iter().zip(links);
     for (index, (mesh, (control, commands))) in seeds.enumerate() {
@@ -355,28 +377,16 @@ where
             control,
             commands,
             stop: Arc::clone(&shards.stop),
+            pulse: Arc::clone(&shards.pulses[index]),
             started,
         };
         let body = body.clone();
-        let mut builder = LocalExecutorBuilder::new(placement_of(&shards.places[index]))
-            .name("shard")
-            .io_memory(io_memory)
-            .ring_depth(RING_DEPTH)
-            .preempt_timer(PREEMPT_TIMER)
-            .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS));
-        if let Some(spin) = spin {
-            builder = builder.spin_before_park(spin);
-        }
+        let builder = builder(&shards.places[index], io_memory, spin);
         match builder.spawn(move || run(seed, body)) {
-            Ok(handle) => {
-                shards.handles.push(handle);
-                starting.push(is_up);
-            }
-            Err(error) => {
-                let shard = shard_id(index);
-                return Err(give_up(shards, shard, error.to_string()));
-            }
+            Ok(handle) => shards.handles.push(handle),
+            Err(error) => return Err(give_up(shards, shard_id(index), error.to_string())),
         }
+        starting.push(is_up);
     }
     for (index, is_up) in starting.into_iter().enumerate() {
         if is_up.recv().is_err() {
@@ -386,6 +396,19 @@ where
         }
     }
     Ok((shards, control_end))
+}
+
+fn builder(place: &Place, io_memory: usize, spin: Option<Duration>) -> LocalExecutorBuilder {
+    let builder = LocalExecutorBuilder::new(placement_of(place))
+        .name("shard")
+        .io_memory(io_memory)
+        .ring_depth(RING_DEPTH)
+        .preempt_timer(PREEMPT_TIMER_AT_START)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS));
+    match spin {
+        Some(spin) => builder.spin_before_park(spin),
+        None => builder,
+    }
 }
 
 /// Ends the shards that came up when one did not.
@@ -401,13 +424,16 @@ where
     F: Fn(ShardContext<L>) -> Fut,
     Fut: Future<Output = ()> + 'static,
 {
-    let _stop_at_end = StopAtEnd(Arc::clone(&seed.stop));
+    let pulse = seed.pulse;
+    let _at_end = StopAtEnd { stop: Arc::clone(&seed.stop), pulse: Arc::clone(&pulse) };
     tasks::create_queues();
+    tasks::spawn_service(Queue::Network, Arc::clone(&pulse).listen());
     let stop = StopSignal { requested: seed.stop, event: Rc::new(Event::new()) };
     let beat = stop.clone();
     tasks::spawn_service(
         Queue::Network,
         timers::heartbeat(move || {
+            pulse.beat();
             if beat.is_set() {
                 beat.event.notify();
             }

@@ -7,6 +7,7 @@
 pub mod bridge;
 pub mod executor;
 pub mod mesh;
+mod pacer;
 pub mod placement;
 pub mod sync;
 pub mod tasks;

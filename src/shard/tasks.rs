@@ -18,6 +18,8 @@ use std::task::{Context, Poll};
 
 use glommio::{Latency, Shares, TaskQueueHandle};
 
+use super::executor::PREEMPT_TIMER;
+
 /// Boxed future of one shard.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -76,7 +78,7 @@ pub(super) fn create_queues() {
     let handles = Queue::ALL.map(|queue| {
         glommio::executor().create_task_queue(
             Shares::Static(queue.shares()),
-            Latency::NotImportant,
+            Latency::Matters(PREEMPT_TIMER),
             queue.name(),
         )
     });

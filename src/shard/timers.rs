@@ -7,9 +7,8 @@
 //! Invariants
 //!   T1  A deadline on the wheel fires at most [`HEARTBEAT`] and one tick late, never early.
 //!   T2  Setting and dropping a deadline costs the same however many there are.
-//!   T3  The executor runs a task at least every [`HEARTBEAT`]: a wake-up that the runtime
-//!       mislays (it may park while a task is runnable when preempted before the first task of
-//!       a round) is bounded by it.
+//!   T3  While it is not busy, the executor runs a task every [`HEARTBEAT`]: it bounds a wake-up
+//!       that the runtime mislays. What it mislays of the heartbeat, `pacer.rs` brings back.
 //!
 //! Not here: what a deadline means (`crate::replica` purgatory, `crate::net` idle connections).
 
