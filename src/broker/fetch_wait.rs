@@ -80,9 +80,9 @@ impl Drop for Watching {
         for owner in self.owners.drain(..) {
             let (shard, id) = (Rc::clone(&self.shard), self.id);
             let unwatch = async move {
-                let _ = shard.mesh.submit(owner, ShardRequest::Unwatch(id)).await;
+                drop(shard.mesh.submit(owner, ShardRequest::Unwatch(id)).await);
             };
-            let _ = tasks::spawn(Queue::Network, unwatch);
+            drop(tasks::spawn(Queue::Network, unwatch));
         }
     }
 }

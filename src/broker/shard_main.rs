@@ -181,7 +181,7 @@ fn watch_directory(
 async fn tell_others(mesh: &Mesh<ShardRequest, ShardReply>, error: IoError) {
     for index in 0..u16::try_from(mesh.shards()).expect("at most SHARDS_MAX") {
         if ShardId(index) != mesh.shard() {
-            let _ = mesh.submit(ShardId(index), ShardRequest::DirectoryFailed(error)).await;
+            drop(mesh.submit(ShardId(index), ShardRequest::DirectoryFailed(error)).await);
         }
     }
 }

@@ -63,7 +63,7 @@ fn compression(configured: topic::CompressionType) -> Compression {
         C::Uncompressed => Compression::Codec(Codec::None),
         C::Gzip { .. } => Compression::Codec(Codec::Gzip),
         C::Snappy => Compression::Codec(Codec::Snappy),
-        C::Lz4 { .. } => Compression::Codec(Codec::Lz4),
+        C::Lz4 => Compression::Codec(Codec::Lz4),
         C::Zstd { .. } => Compression::Codec(Codec::Zstd),
     }
 }

@@ -32,7 +32,7 @@ use crate::storage::options::LogOptions;
 use crate::storage::recovery::{OpenError, Opened};
 
 use super::Disk;
-use super::replica::Replica;
+use super::local::Replica;
 use super::request::AppendFailure;
 use super::table::{Replicas, owner};
 

@@ -20,7 +20,7 @@ use crate::partition::leader::{Isolation, Leader};
 use crate::storage::log::LogError;
 use crate::storage::reader::{ReadPath, ReadRequest as LogRead};
 
-use super::replica::Replica;
+use super::local::Replica;
 use super::request::{Diverging, ReadAnswer, ReadFailure, ReadItem, ReadRequest};
 use super::table::Replicas;
 use super::watch::Watch;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::offset::Offset;
 use crate::shard::{tasks, timers};
 
-use super::replica::Replica;
+use super::local::Replica;
 use super::table::Replicas;
 
 /// How often logs are told the time: syncs of relaxed topics and checkpoints become due.

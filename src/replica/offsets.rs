@@ -8,7 +8,7 @@ use crate::record::compression::decompress;
 use crate::record::records::Records;
 use crate::storage::lookup::Found;
 
-use super::replica::Replica;
+use super::local::Replica;
 use super::request::{Diverging, EpochQuery, OffsetFound, OffsetQuery, OffsetSpec, ReadFailure};
 use super::table::Replicas;
 

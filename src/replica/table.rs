@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::model::ids::{ShardId, TopicPartition};
 
-use super::replica::Replica;
+use super::local::Replica;
 
 /// The shard that owns `partition` among `shards`.
 ///

@@ -117,11 +117,14 @@ impl<Q: Send + 'static, R: Send + 'static> MeshSeed<Q, R> {
 
 type Handler<Q, R> = Rc<dyn Fn(ShardId, Q) -> LocalFuture<R>>;
 
+/// A message that waits for the ring; a request holds its place of `room`.
+type Queued<Q, R> = (Message<Q, R>, Option<Permit>);
+
 /// The way to one other shard.
 struct Peer<Q: Send, R: Send> {
     ring: ConnectedSender<Message<Q, R>>,
-    /// What did not fit into the ring, in order; a request holds its place of `room`.
-    backlog: RefCell<VecDeque<(Message<Q, R>, Option<Permit>)>>,
+    /// What did not fit into the ring, in order.
+    backlog: RefCell<VecDeque<Queued<Q, R>>>,
     /// Whether the pump is at work: then everything goes through the backlog (M1).
     pumping: Cell<bool>,
     filled: Event,

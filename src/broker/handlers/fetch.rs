@@ -273,9 +273,7 @@ pub async fn run(shard: &Rc<Shard>, fetch: Fetch) -> (i32, Vec<Fetched>) {
             isolation: limits.isolation,
             deadline: limits.deadline,
         };
-        let mut metrics = shard.metrics.borrow_mut();
-        metrics.fetch.waited += 1;
-        drop(metrics);
+        shard.metrics.borrow_mut().fetch.waited += 1;
         fetch_wait::wait(shard, wanted).await;
     };
     let answered: Vec<Answered> = fetched.iter().map(Fetched::answered).collect();
