@@ -283,7 +283,7 @@ async fn small_piece(file: &FileSlice) -> io::Result<Vec<u8>> {
     Ok(piece)
 }
 
-/// Runs [`write`] and shuts the socket down when it ends, so that the reading side ends too.
+/// Runs [`write()`] and shuts the socket down when it ends, so that the reading side ends too.
 pub(super) async fn run(socket: Rc<Socket>, outbox: Rc<Outbox>) -> CloseReason {
     let reason = write(&socket, &outbox).await;
     socket.shut_down();

@@ -7,7 +7,7 @@
 //!
 //! Invariants
 //!   P1  A watch fires at most once.
-//!   P2  A list holds at most twice as many watches as are alive, plus [`SLACK`]: dead ones are
+//!   P2  A list holds at most twice as many watches as are alive, plus `SLACK`: dead ones are
 //!       swept when it has grown to that, so an idle partition collects no garbage.
 //!
 //! Not here: the deadline and the read itself (`fetch.rs`).

@@ -5,7 +5,7 @@
 //! Home: the partition's shard.
 //!
 //! Invariants
-//!   O1  At most [`INDEXES_HELD_MAX`] indexes of sealed segments are held per log.
+//!   O1  At most `INDEXES_HELD_MAX` indexes of sealed segments are held per log.
 //!   O2  A bad or missing index is made again from the segment, and saved.
 
 use std::cell::RefCell;
