@@ -247,3 +247,71 @@ impl<'a> Iterator for Headers<'a> {
         Some(self.take_header().expect("checked when the record was read"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Length 8: attributes, timestamp delta 0, offset delta 0, key "k", value "v", no header.
+    const GOOD: [u8; 9] = [0x10, 0, 0, 0, 0x02, b'k', 0x02, b'v', 0];
+
+    fn first(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
+        Records::new(bytes, 1).next().unwrap()
+    }
+
+    #[test]
+    fn a_record_is_read_in_place() {
+        let record = first(&GOOD).unwrap();
+        assert_eq!((record.key, record.value), (Some(&b"k"[..]), Some(&b"v"[..])));
+        assert_eq!((record.timestamp_delta, record.offset_delta), (0, 0));
+        assert_eq!(record.headers.count(), 0);
+        let null = first(&[0x0c, 0, 3, 5, 1, 1, 0]).unwrap();
+        assert_eq!((null.key, null.value), (None, None));
+        assert_eq!((null.timestamp_delta, null.offset_delta), (-2, -3));
+    }
+
+    #[test]
+    fn headers_are_read_in_order_and_may_lack_a_value() {
+        let bytes = [0x18, 0, 0, 0, 1, 1, 0x04, 0x02, b'a', 0x02, b'1', 0, 1];
+        let headers: Vec<_> = first(&bytes).unwrap().headers.collect();
+        let want = [Header { key: b"a", value: Some(b"1") }, Header { key: b"", value: None }];
+        assert_eq!(headers, want);
+    }
+
+    #[test]
+    fn every_length_is_checked() {
+        let check = |bytes: &[u8], want: RecordError| {
+            assert_eq!(first(bytes), Err(want), "{bytes:?}");
+        };
+        check(&[], RecordError::TooFewRecords { claimed: 1, found: 0 });
+        check(&[0x80], RecordError::BadVarint);
+        check(&[0x01, 0], RecordError::BadLength { length: -1 });
+        check(&[0x02], RecordError::BadLength { length: 1 });
+        check(&[0xfe, 0xff, 0xff, 0xff, 0x0f, 0], RecordError::BadLength { length: i32::MAX });
+        check(&[0x00], RecordError::BadVarint);
+        check(&[0x06, 0, 0, 0x80], RecordError::BadVarint);
+        check(&[0x0a, 0, 0, 0, 0x04, b'k'], RecordError::BadPart { length: 2 });
+        check(&[0x0a, 0, 0, 0, 0x03, b'k'], RecordError::BadPart { length: -2 });
+        check(&[0x0c, 0, 0, 0, 1, 1, 1], RecordError::BadHeaderCount { count: -1 });
+        check(&[0x0c, 0, 0, 0, 1, 1, 2], RecordError::BadHeaderCount { count: 1 });
+        check(&[0x10, 0, 0, 0, 1, 1, 2, 1, 1], RecordError::NullHeaderKey);
+        check(&[0x0e, 0, 0, 0, 1, 1, 0, 9], RecordError::TrailingBytes { bytes: 1 });
+        check(&[0x12, 0, 0, 0, 1, 1, 2, 0, 1, 9], RecordError::TrailingBytes { bytes: 1 });
+    }
+
+    #[test]
+    fn the_count_is_held_and_the_first_error_ends_the_walk() {
+        let two = [GOOD, GOOD].concat();
+        assert_eq!(Records::new(&two, 2).filter(Result::is_ok).count(), 2);
+        let walk: Vec<_> = Records::new(&two, 1).collect();
+        assert_eq!(walk.len(), 2);
+        assert_eq!(walk[1], Err(RecordError::RecordsLeft { claimed: 1 }));
+        let walk: Vec<_> = Records::new(&two, 3).collect();
+        assert_eq!(walk.len(), 3);
+        assert_eq!(walk[2], Err(RecordError::TooFewRecords { claimed: 3, found: 2 }));
+        assert_eq!(Records::new(&[], 0).count(), 0);
+        assert_eq!(Records::new(&[], -5).count(), 0);
+        let left = RecordError::RecordsLeft { claimed: -5 };
+        assert_eq!(Records::new(&GOOD, -5).next(), Some(Err(left)));
+    }
+}

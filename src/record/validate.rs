@@ -29,7 +29,7 @@ use crate::record::batch::{
     self, Batch, BatchError, BatchHeader, BatchInfo, Codec, HEADER_BYTES, MAGIC, TimestampType,
 };
 use crate::record::builder::put_part;
-use crate::record::compression::{DecompressError, compress, decompress};
+use crate::record::compression::{DecompressError, Decompressor, compress};
 use crate::record::records::{Record, RecordError, Records};
 use crate::record::varint::{put_i32, put_i64};
 
@@ -86,6 +86,7 @@ pub struct Rules {
 /// Memory for unpacked records, kept from batch to batch.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    decompressor: Decompressor,
     unpacked: Vec<u8>,
     reordered: Vec<u8>,
 }
@@ -399,7 +400,9 @@ fn walk_records(
     let payload = match codec {
         Codec::None => packed,
         Codec::Gzip | Codec::Snappy | Codec::Lz4 | Codec::Zstd => {
-            decompress(codec, packed, rules.unpacked_bytes_max, &mut scratch.unpacked)
+            scratch
+                .decompressor
+                .decompress(codec, packed, rules.unpacked_bytes_max, &mut scratch.unpacked)
                 .map_err(ValidationError::Decompress)?;
             &scratch.unpacked
         }
