@@ -9,6 +9,8 @@ pub mod executor;
 pub mod mesh;
 mod pacer;
 pub mod placement;
+#[cfg(test)]
+mod soak_tests;
 pub mod sync;
 pub mod tasks;
 pub mod timers;
