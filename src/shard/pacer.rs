@@ -27,6 +27,8 @@ use std::time::Duration;
 
 /// How often the pacer looks.
 pub const PACE: Duration = Duration::from_millis(5);
+/// How soon it looks again at a shard that it had to wake: the same may happen to that wake-up.
+const PACE_AFTER_KICK: Duration = Duration::from_millis(1);
 /// Wake-ups on their way to one shard.
 const KICKS_MAX: u64 = 10_000;
 
@@ -113,7 +115,8 @@ pub(super) fn start(pulses: Vec<Arc<Pulse>>) -> std::io::Result<()> {
         pulses.into_iter().map(|pulse| Watched { pulse, beats: 0, kicks: 0 }).collect();
     let pace = move || {
         while !watched.is_empty() {
-            std::thread::sleep(PACE);
+            let kicked = watched.iter().any(|watched| watched.kicks > 0);
+            std::thread::sleep(if kicked { PACE_AFTER_KICK } else { PACE });
             watched.retain_mut(Watched::look);
         }
     };

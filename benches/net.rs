@@ -1,0 +1,139 @@
+//! Claims: what one shard's net answers a second over loopback, and what a hop between two costs.
+//!
+//! The client is one blocking thread: it writes one request on each of its connections, then
+//! reads one answer from each. So the figure is of server and client together on this machine.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use yeoul::io::slice::Slice;
+use yeoul::model::ids::ShardId;
+use yeoul::net::listener::{Listener, NetSettings, reserve};
+use yeoul::net::service::{Admitted, Reply, ResponseFrame, Service};
+use yeoul::shard::executor::{Links, NoLinks, ShardContext, ShardSettings, Shards, start};
+use yeoul::shard::sync::Budget;
+
+struct Echo;
+
+impl Service for Echo {
+    type Connection = ();
+
+    fn connected(&self, _peer: SocketAddr) {}
+
+    async fn admit(&self, _connection: &(), frame: BytesMut) -> Admitted {
+        let frame = ResponseFrame { pieces: vec![Slice::Memory(frame.freeze())] };
+        Admitted::Reply(Box::pin(async move { Reply::Frame(frame) }))
+    }
+}
+
+fn serve() -> (SocketAddr, Shards) {
+    let reservation = reserve((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+    let address = reservation.address;
+    let (listening, is_listening) = flume::bounded(1);
+    let settings = ShardSettings { shards: Some(1), ..ShardSettings::default() };
+    let (shards, _control) = start(&settings, move |context: ShardContext<NoLinks>| {
+        let (reservation, listening) = (reservation.clone(), listening.clone());
+        async move {
+            let settings = NetSettings { congestion: Some("cubic".into()), ..Default::default() };
+            let listener = Listener::open(&reservation, settings, Budget::new(64 << 20))
+                .expect("the address is reserved");
+            listening.send(()).expect("the bench waits");
+            listener.run(Rc::new(Echo), context.stop, Duration::from_secs(1)).await;
+        }
+    })
+    .expect("the shard starts");
+    is_listening.recv().expect("it listens");
+    (address, shards)
+}
+
+#[allow(clippy::disallowed_methods)] // a bench reads the clock
+fn echo(criterion: &mut Criterion) {
+    let (address, shards) = serve();
+    let mut group = criterion.benchmark_group("net_echo");
+    for (connections, bytes) in [(1, 128), (32, 128), (1, 64 << 10), (8, 1 << 20)] {
+        let mut clients: Vec<TcpStream> =
+            (0..connections).map(|_| TcpStream::connect(address).expect("connected")).collect();
+        for client in &clients {
+            client.set_nodelay(true).expect("set");
+        }
+        let mut request = u32::try_from(bytes).expect("small").to_be_bytes().to_vec();
+        request.resize(bytes + 4, 7);
+        let mut answer = request.clone();
+        group.throughput(Throughput::Elements(connections));
+        group.bench_function(format!("{connections}x{bytes}"), |bencher| {
+            bencher.iter_custom(|rounds| {
+                let begin = Instant::now();
+                for _ in 0..rounds {
+                    for client in &mut clients {
+                        client.write_all(&request).expect("sent");
+                    }
+                    for client in &mut clients {
+                        client.read_exact(&mut answer).expect("answered");
+                    }
+                }
+                begin.elapsed()
+            });
+        });
+    }
+    group.finish();
+    shards.stop();
+    shards.wait().expect("no shard panicked");
+}
+
+struct Pings;
+
+impl Links for Pings {
+    type Request = u64;
+    type Answer = u64;
+    type Call = ();
+    type CallAnswer = ();
+    type Command = u64;
+    type CommandAnswer = Duration;
+}
+
+#[allow(clippy::disallowed_methods)] // a bench reads the clock
+fn hop(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("mesh_round_trip");
+    for (name, spin) in [("parked", None), ("spinning", Some(Duration::from_micros(50)))] {
+        let settings = ShardSettings { shards: Some(2), spin, ..ShardSettings::default() };
+        let (shards, control) = start(&settings, |context: ShardContext<Pings>| async move {
+            context.mesh.serve(|_from, n| Box::pin(async move { n }));
+            let mesh = context.mesh.clone();
+            context.commands.serve(move |rounds| {
+                let mesh = mesh.clone();
+                Box::pin(async move {
+                    let begin = Instant::now();
+                    for n in 0..rounds {
+                        let reply = mesh.submit(ShardId(1), n).await;
+                        reply.await.expect("the other shard lives");
+                    }
+                    begin.elapsed()
+                })
+            });
+            context.stop.wait().await;
+        })
+        .expect("the shards start");
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|rounds| {
+                control.shards.send_blocking(ShardId(0), rounds).expect("the shard lives")
+            });
+        });
+        shards.stop();
+        shards.wait().expect("no shard panicked");
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2));
+    targets = echo, hop
+}
+criterion_main!(benches);
