@@ -23,6 +23,7 @@ use crate::io::file::IoError;
 use crate::io::real_directory::RealDirectory;
 use crate::io::real_file::Access;
 use crate::metadata::image::MetadataImage;
+use crate::metrics::commits;
 use crate::metrics::shard::ShardMetrics;
 use crate::model::ids::ShardId;
 use crate::replica::driver::Driver;
@@ -86,7 +87,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         fail_stop: Rc::new(FailStop::new()),
     };
     let shard = Rc::new(shard(&context, &setup));
-    serve_replicas(&context, &setup, &replicas, &log_shared);
+    serve_replicas(&context, &replicas, &log_shared);
     let driver = Rc::new(Driver {
         shard: context.shard,
         shards: shard.shards,
@@ -152,11 +153,10 @@ fn session_seed() -> i32 {
 
 fn serve_replicas(
     context: &ShardContext<BrokerLinks>,
-    setup: &Setup,
     replicas: &Rc<Replicas>,
     log_shared: &LogShared,
 ) {
-    let reader = Reader::new(Rc::clone(replicas), setup.config.fetch_path);
+    let reader = Reader::new(Rc::clone(replicas));
     let server = Server::new(Rc::clone(replicas), reader, Rc::clone(&log_shared.fail_stop));
     context.mesh.serve(move |from, request| server.handle(from, request));
 }
@@ -223,6 +223,7 @@ impl Main {
 
     fn metrics(&self) -> ShardMetrics {
         let mut metrics = self.shard.metrics.borrow().clone();
+        metrics.commit = commits::counted();
         let load = tasks::load();
         metrics.reactor.busy_us = load.busy_us;
         let replicas = self.driver.replicas.all();

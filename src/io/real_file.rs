@@ -30,8 +30,10 @@ use rustix::fs::{FallocateFlags, Mode, OFlags};
 
 use super::file::{Durability, File, IoError};
 use crate::constants::BLOCK_BYTES;
+use crate::metrics::commits;
 use crate::shard::sync::Event;
 use crate::shard::tasks::spawn_blocking;
+use crate::shard::timers;
 
 /// How the files of a directory are read and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,8 +249,15 @@ impl File for RealFile {
             Durability::Written => &self.plain,
             Durability::Synced => self.synced().await?,
         };
-        let written = handle.write(buffer, position).await?;
-        if written < length { Err(IoError::ShortWrite) } else { Ok(()) }
+        let began = timers::now();
+        let written = handle.write(buffer, position).await;
+        let took_us = timers::now().since(began);
+        match (&written, durability) {
+            (Err(_), _) => commits::failed(),
+            (Ok(_), Durability::Written) => commits::wrote(took_us),
+            (Ok(_), Durability::Synced) => commits::synced(took_us, length as u64),
+        }
+        if written? < length { Err(IoError::ShortWrite) } else { Ok(()) }
     }
 
     async fn read_at(&self, position: u64, length: usize) -> Result<Bytes, IoError> {
@@ -282,11 +291,16 @@ impl File for RealFile {
     }
 
     async fn sync(&self) -> Result<(), IoError> {
-        match &self.plain {
+        let began = timers::now();
+        let synced = match &self.plain {
             Handle::Direct(file) => file.fdatasync().await,
             Handle::Buffered(file) => file.fdatasync().await,
+        };
+        match &synced {
+            Ok(_) => commits::synced(timers::now().since(began), 0),
+            Err(_) => commits::failed(),
         }
-        .map_err(|error| ring_error(&error))
+        synced.map_err(|error| ring_error(&error))
     }
 
     async fn allocate(&self, size: u64) -> Result<(), IoError> {

@@ -393,7 +393,9 @@ mod tests {
         let mut shards = vec![ShardMetrics::new(0), ShardMetrics::new(1)];
         for shard in &mut shards {
             shard.connection_opened();
-            shard.synced(120, 4, 5_000);
+            shard.commit.sync_us.record(120);
+            shard.commit.batches_a_sync.record(4);
+            shard.commit.bytes_a_sync.record(5_000);
             shard.reactor.busy_us = 1_500_000;
             shard.fetch.tail_bytes = 7;
             shard.answered(AnsweredRequest {

@@ -194,18 +194,6 @@ impl ShardMetrics {
         self.produce.bytes += bytes;
     }
 
-    /// Counts one completed write of log bytes.
-    pub fn written(&mut self, write_us: u64) {
-        self.commit.write_us.record(write_us);
-    }
-
-    /// Counts one completed sync and what it made durable.
-    pub fn synced(&mut self, sync_us: u64, batches: u64, bytes: u64) {
-        self.commit.sync_us.record(sync_us);
-        self.commit.batches_a_sync.record(batches);
-        self.commit.bytes_a_sync.record(bytes);
-    }
-
     /// Adds what `other` counted; the sum of gauges is what the process holds.
     pub fn merge(&mut self, other: &ShardMetrics) {
         for (api_key, theirs) in &other.apis {
@@ -288,7 +276,9 @@ mod tests {
         for (shard, latency_us) in shards.iter_mut().zip([100, 300]) {
             shard.connection_opened();
             shard.appended(10, 1_000);
-            shard.synced(120, 4, 4_000);
+            shard.commit.sync_us.record(120);
+            shard.commit.batches_a_sync.record(4);
+            shard.commit.bytes_a_sync.record(4_000);
             shard.reactor.longest_poll_us = latency_us;
             shard.answered(AnsweredRequest {
                 api_key: 0,

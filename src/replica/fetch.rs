@@ -13,22 +13,23 @@
 
 use std::rc::Rc;
 
-use crate::config::broker::FetchPath;
+use crate::io::file::IoError;
+use crate::io::sendfile;
+use crate::io::slice::Slice;
 use crate::model::ids::TopicPartition;
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::partition::leader::{Isolation, Leader};
 use crate::storage::log::LogError;
-use crate::storage::reader::{ReadPath, ReadRequest as LogRead};
+use crate::storage::reader::ReadRequest as LogRead;
 
 use super::local::Replica;
 use super::request::{Diverging, ReadAnswer, ReadFailure, ReadItem, ReadRequest};
 use super::table::Replicas;
 use super::watch::Watch;
 
-/// Reads one shard's replicas by the configured path.
+/// Reads one shard's replicas.
 pub struct Reader {
     replicas: Rc<Replicas>,
-    path: FetchPath,
 }
 
 /// What a reader may see of one replica now.
@@ -42,8 +43,8 @@ struct View {
 
 impl Reader {
     /// A reader of these replicas.
-    pub fn new(replicas: Rc<Replicas>, path: FetchPath) -> Rc<Reader> {
-        Rc::new(Reader { replicas, path })
+    pub fn new(replicas: Rc<Replicas>) -> Rc<Reader> {
+        Rc::new(Reader { replicas })
     }
 
     /// Serves `request` in the order of its items.
@@ -52,7 +53,7 @@ impl Reader {
         let mut left = request.max_bytes;
         let mut min_one = request.min_one;
         for item in &request.items {
-            let answer = self.read_one(item, request.isolation, left, min_one).await;
+            let answer = self.read_one(item, request, left, min_one).await;
             left = left.saturating_sub(answer.bytes);
             min_one &= answer.bytes == 0;
             answers.push(answer);
@@ -63,14 +64,14 @@ impl Reader {
     async fn read_one(
         &self,
         item: &ReadItem,
-        isolation: Isolation,
+        request: &ReadRequest,
         left: usize,
         min_one: bool,
     ) -> ReadAnswer {
         let Some(replica) = self.replicas.get(item.partition) else {
             return failed(ReadFailure::NotHere);
         };
-        let view = match view(&replica.core.borrow(), item, isolation) {
+        let view = match view(&replica.core.borrow(), item, request.isolation) {
             Ok(view) => view,
             Err(failure) => return failed(failure),
         };
@@ -79,10 +80,7 @@ impl Reader {
             upto: view.end,
             max_bytes: left.min(item.max_bytes),
             min_one,
-            path: match self.path {
-                FetchPath::Sendfile => ReadPath::Sendfile,
-                FetchPath::Memory | FetchPath::Auto => ReadPath::Memory,
-            },
+            path: request.path,
         };
         let nothing = view.diverging.is_some()
             || view.end <= item.fetch_offset
@@ -90,7 +88,10 @@ impl Reader {
         let slices = match nothing {
             true => Vec::new(),
             false => match replica.log.read(spec).await {
-                Ok(read) => read.slices,
+                Ok(read) => match make_resident(&read.slices).await {
+                    Ok(()) => read.slices,
+                    Err(_) => return failed(ReadFailure::Storage),
+                },
                 // Retention passed the reader between the look and the read.
                 Err(LogError::OutOfRange { .. }) => return failed(ReadFailure::OffsetOutOfRange),
                 Err(LogError::Offline | LogError::DiskFull | LogError::Damaged { .. }) => {
@@ -107,6 +108,16 @@ impl Reader {
             diverging: view.diverging,
         }
     }
+}
+
+/// Brings the pages of file ranges into memory, off the shard: `sendfile` must not wait for a disk.
+async fn make_resident(slices: &[Slice]) -> Result<(), IoError> {
+    for slice in slices {
+        if let Slice::File(file) = slice {
+            sendfile::make_resident(file.clone()).await?;
+        }
+    }
+    Ok(())
 }
 
 fn view(core: &Leader, item: &ReadItem, isolation: Isolation) -> Result<View, ReadFailure> {

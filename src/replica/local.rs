@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::config::topic::TopicConfig;
+use crate::metrics::commits;
 use crate::model::ids::TopicPartition;
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
@@ -261,14 +262,16 @@ impl Waiting {
     /// Answers producers up to the high watermark `end`; returns how many bytes became visible.
     fn advance(&mut self, end: Offset) -> usize {
         self.all.release(end);
-        let mut seen = 0;
+        let (mut seen, mut batches) = (0, 0);
         while let Some((batch_end, bytes)) = self.unseen.front().copied() {
             if end < batch_end {
                 break;
             }
             seen += bytes;
+            batches += 1;
             self.unseen.pop_front();
         }
+        commits::committed(batches);
         seen
     }
 }

@@ -14,6 +14,7 @@ use crate::model::time::{Micros, Timestamp};
 use crate::partition::leader::{Acks, AppendError, EpochMismatch, Isolation, OffsetNotAvailable};
 use crate::record::batch::BatchInfo;
 use crate::storage::log::AppendRefused;
+use crate::storage::reader::ReadPath;
 
 /// One batch for one partition: checked by the connection's shard, not yet stamped.
 #[derive(Debug)]
@@ -94,6 +95,8 @@ pub struct ReadRequest {
     pub min_one: bool,
     /// What the reader may see.
     pub isolation: Isolation,
+    /// How records that are no longer in memory go to the reader.
+    pub path: ReadPath,
 }
 
 /// Why a partition was not read.

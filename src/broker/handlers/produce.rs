@@ -47,6 +47,8 @@ struct Produce {
     deadline: Micros,
     topics: Vec<TopicProduceResponse>,
     partitions: Vec<(Place, TopicPartition)>,
+    /// Records and bytes of all batches that were handed on.
+    sent: (u64, u64),
     refused: bool,
 }
 
@@ -68,6 +70,7 @@ pub async fn admit(
         deadline: Micros(head.arrived.0 + wait_us),
         topics: Vec::with_capacity(request.topics.len()),
         partitions: Vec::new(),
+        sent: (0, 0),
         refused: false,
     };
     let refusal = match (acks, &request.transactional_id) {
@@ -132,6 +135,8 @@ impl Produce {
             match self.check(shard, found, partition) {
                 Ok(item) => {
                     self.partitions.push((place, item.partition));
+                    self.sent.0 += u64::from(item.info.record_count);
+                    self.sent.1 += u64::from(item.info.bytes);
                     scatter.add(item.partition, place, item);
                     responses.push(answer(index, ErrorCode::None));
                 }
@@ -213,6 +218,10 @@ impl Produce {
 
     fn note(&mut self, shard: &Shard, results: Vec<(Place, Option<AppendResult>)>) {
         let mut metrics = shard.metrics.borrow_mut();
+        let (records, bytes) = std::mem::take(&mut self.sent);
+        metrics.produce.batches += results.len() as u64;
+        metrics.produce.records += records;
+        metrics.produce.bytes += bytes;
         for ((topic, partition), result) in results {
             let response = &mut self.topics[topic].partition_responses[partition];
             match result.unwrap_or(Err(AppendFailure::NotHere)) {
