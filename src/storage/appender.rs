@@ -212,6 +212,7 @@ impl<D: Directory> Inner<D> {
             let proven = state.proven();
             let checkpoint = Checkpoint {
                 clean,
+                epochs_stale: derived == Derived::Leave && state.epochs_dirty,
                 log_start: state.log_start,
                 proven_segment: proven.segment,
                 proven_position: proven.mark.position,

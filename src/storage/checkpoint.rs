@@ -8,6 +8,7 @@
 //!   K1  A slot is overwritten only while the other holds the newest whole record before it, so
 //!       a torn write costs the newest record and never both.
 //!   K2  Sequence numbers grow by one with each store.
+//!   K3  What a restart acts on is durable: else a power cut after it brings the older record back.
 //!
 //! Layout of a slot, one block each, little-endian: magic u32 · version u16 · flags u16 ·
 //! sequence u64 · log start i64 · proven segment i64 · proven position u64 · proven offset
@@ -28,6 +29,7 @@ pub(super) const CHECKPOINT_NAME: &str = "log-checkpoint";
 const MAGIC: u32 = 0x4b50_4359;
 const VERSION: u16 = 1;
 const FLAG_CLEAN: u16 = 1;
+const FLAG_EPOCHS_STALE: u16 = 2;
 const RECORD_BYTES: usize = 60;
 const CRC_AT: usize = RECORD_BYTES - 4;
 
@@ -36,6 +38,8 @@ const CRC_AT: usize = RECORD_BYTES - 4;
 pub(super) struct Checkpoint {
     /// The log was closed in order; nothing was written since.
     pub(super) clean: bool,
+    /// The table of epochs on disk is older than this: batches tell more.
+    pub(super) epochs_stale: bool,
     /// First offset of the log.
     pub(super) log_start: Offset,
     /// Base offset of the segment in which the proven end lies.
@@ -84,6 +88,10 @@ impl<F: File> CheckpointFile<F> {
         let bytes = file.read_at(0, 2 * BLOCK_BYTES).await?;
         let newest =
             bytes.chunks(BLOCK_BYTES).filter_map(decode).max_by_key(|(sequence, _)| *sequence);
+        if !newest.is_some_and(|(_, checkpoint)| checkpoint.clean) {
+            // A slot whose write a kill interrupted can be seen and not be durable (K3).
+            file.sync().await?;
+        }
         Ok(match newest {
             Some((sequence, checkpoint)) => (make(Some(file), sequence), Loaded::Found(checkpoint)),
             // The next store makes the file anew.
@@ -132,7 +140,9 @@ impl<F: File> CheckpointFile<F> {
 
 fn encode(sequence: u64, checkpoint: &Checkpoint) -> [u8; RECORD_BYTES] {
     let mut record = [0; RECORD_BYTES];
-    let flags = if checkpoint.clean { FLAG_CLEAN } else { 0 };
+    let flag = |set: bool, flag: u16| if set { flag } else { 0 };
+    let flags =
+        flag(checkpoint.clean, FLAG_CLEAN) | flag(checkpoint.epochs_stale, FLAG_EPOCHS_STALE);
     record[0..4].copy_from_slice(&MAGIC.to_le_bytes());
     record[4..6].copy_from_slice(&VERSION.to_le_bytes());
     record[6..8].copy_from_slice(&flags.to_le_bytes());
@@ -158,6 +168,7 @@ fn decode(slot: &[u8]) -> Option<(u64, Checkpoint)> {
         && u32_at(CRC_AT)? == crc32c(&record[..CRC_AT]);
     let checkpoint = Checkpoint {
         clean: u16_at(6)? & FLAG_CLEAN != 0,
+        epochs_stale: u16_at(6)? & FLAG_EPOCHS_STALE != 0,
         log_start: offset_at(16)?,
         proven_segment: offset_at(24)?,
         proven_position: u64_at(32)?,
@@ -176,6 +187,7 @@ mod tests {
     fn a_slot_survives_and_any_flipped_bit_is_noticed() {
         let checkpoint = Checkpoint {
             clean: true,
+            epochs_stale: false,
             log_start: Offset(3),
             proven_segment: Offset(7),
             proven_position: 4096,

@@ -28,4 +28,6 @@ mod truncation;
 mod walk;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod fixtures;

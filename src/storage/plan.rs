@@ -9,7 +9,8 @@
 //!       no other starts in that segment until it has completed.
 //!   A2  No write ends past the allocated space: the file never grows by a write.
 //!   A3  A segment is written only after its name is durable (W6).
-//!   A4  Nothing is written while the checkpoint on disk says the log was closed in order.
+//!   A4  Nothing is written, made or extended while the checkpoint on disk says that the log was
+//!       closed in order: a restart that believes it makes nothing durable that it finds.
 //!
 //! When nothing is in flight, all that is queued is written, the ragged end too: one small append
 //! pays one write. While writes are in flight, another starts only for full blocks, and only for
@@ -92,9 +93,12 @@ impl<F: File> State<F> {
         if self.jobs.pauses > 0 || self.life == Life::Ended {
             return None;
         }
-        let work = self
-            .plan_create()
-            .or_else(|| self.plan_checkpoint())
+        let checkpoint = self.plan_checkpoint();
+        if checkpoint.is_none() && self.jobs.clean_on_disk {
+            return None; // A4
+        }
+        let work = checkpoint
+            .or_else(|| self.plan_create())
             .or_else(|| self.plan_write())
             .or_else(|| self.plan_allocate())
             .or_else(|| self.plan_sync())
@@ -140,8 +144,8 @@ impl<F: File> State<F> {
 
     fn plan_write(&mut self) -> Option<Work<F>> {
         let base = self.queue.front()?.segment;
-        if self.writes.len() >= WRITES_IN_FLIGHT_MAX || self.jobs.clean_on_disk {
-            return None; // A4
+        if self.writes.len() >= WRITES_IN_FLIGHT_MAX {
+            return None;
         }
         let in_segment = self.writes.iter().filter(|write| write.segment == base);
         let (mut busy, mut ragged) = (false, false);

@@ -141,6 +141,8 @@ struct Recovery<'a, D: Directory> {
     epochs: EpochTable,
     report: RecoveryReport,
     names_changed: bool,
+    /// The table of epochs on disk is of no use.
+    rebuild_epochs: bool,
 }
 
 impl<D: Directory> Log<D> {
@@ -160,7 +162,7 @@ impl<D: Directory> Log<D> {
         if found.spare {
             recovery.remove(names::SPARE_NAME).await?;
         }
-        recovery.load_epochs(loaded).await?;
+        recovery.load_epochs().await?;
         recovery.drop_deleted(&mut found).await?;
         recovery.assemble(&found).await?;
         recovery.finish(&mut found).await?;
@@ -182,7 +184,8 @@ impl<D: Directory> Log<D> {
             log_start: report.log_start,
             log_end: report.log_end,
             durable_end: report.log_end,
-            epochs_dirty: !recovery.epochs.entries().is_empty() && !recovery.checkpoint.clean,
+            epochs_dirty: recovery.rebuild_epochs
+                || !recovery.epochs.entries().is_empty() && !recovery.checkpoint.clean,
             epochs: recovery.epochs,
             quarantined: report.damage.clone(),
             snapshots: kept,
@@ -242,6 +245,7 @@ impl<'a, D: Directory> Recovery<'a, D> {
         let last = found.segments.last().copied().unwrap_or_default();
         let unproven = |segment, log_start| Checkpoint {
             clean: false,
+            epochs_stale: false,
             log_start,
             proven_segment: segment,
             proven_position: 0,
@@ -267,7 +271,16 @@ impl<'a, D: Directory> Recovery<'a, D> {
         };
         let segments = VecDeque::new();
         let epochs = EpochTable::default();
-        Recovery { directory, options, segments, checkpoint, epochs, report, names_changed: false }
+        Recovery {
+            directory,
+            options,
+            segments,
+            checkpoint,
+            epochs,
+            report,
+            names_changed: false,
+            rebuild_epochs: false,
+        }
     }
 
     async fn remove(&mut self, name: &str) -> Result<(), IoError> {
@@ -283,24 +296,35 @@ impl<'a, D: Directory> Recovery<'a, D> {
         self.remove(&names::index(base)).await
     }
 
-    async fn load_epochs(&mut self, loaded: Loaded) -> Result<(), IoError> {
-        match self.directory.read_small(EPOCHS_NAME).await {
-            Ok(content) => match EpochTable::decode(&content) {
-                Some(table) => self.epochs = table,
-                // Derived: the batches still on disk say it again, but for those not walked.
-                None => self.report.condition = Condition::Suspect,
-            },
-            Err(IoError::NotFound) => {
-                let proven =
-                    matches!(loaded, Loaded::Found(found) if found.proven_offset > found.log_start);
-                if proven {
-                    self.report.condition = Condition::Suspect;
-                }
-            }
+    /// Loads the table of epochs; where it is missing, damaged or stale, batches say it again.
+    async fn load_epochs(&mut self) -> Result<(), IoError> {
+        let stored = match self.directory.read_small(EPOCHS_NAME).await {
+            Ok(content) => EpochTable::decode(&content),
+            Err(IoError::NotFound) => None,
             Err(error) => return Err(error),
+        };
+        match stored.filter(|_| !self.checkpoint.epochs_stale) {
+            Some(table) => self.epochs = table,
+            None => self.rebuild_epochs = true,
         }
         // What was not proven is said again by the walk, or was not durable.
         self.epochs.truncate(self.checkpoint.proven_offset);
+        Ok(())
+    }
+
+    /// Reads the epochs of a sealed segment from its headers.
+    async fn epochs_of(&mut self, base: Offset) -> Result<(), IoError> {
+        let file = self.directory.open(&names::segment(base)).await?;
+        let limit = file.size().await?;
+        let from = Mark { position: 0, offset: base };
+        let course = Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
+        let epochs = &mut self.epochs;
+        let (end, _) = walk(&file, course, |info, _, _| {
+            epochs.assign(info.leader_epoch, info.base_offset);
+            true
+        })
+        .await?;
+        self.report.bytes_scanned += end.position;
         Ok(())
     }
 
@@ -323,6 +347,9 @@ impl<'a, D: Directory> Recovery<'a, D> {
         let bases: Vec<Offset> = found.segments.iter().copied().collect();
         for (at, base) in bases.iter().enumerate().filter(|(_, base)| **base < proven) {
             let end = bases.get(at + 1).copied().unwrap_or(proven);
+            if self.rebuild_epochs {
+                self.epochs_of(*base).await?;
+            }
             self.segments.push_back(Segment::sealed(*base, end.min(proven)));
         }
         let mut rest = bases.iter().copied().filter(|base| *base >= proven).peekable();
@@ -397,7 +424,8 @@ impl<'a, D: Directory> Recovery<'a, D> {
             position: self.checkpoint.proven_position,
             offset: self.checkpoint.proven_offset,
         };
-        if let Some(saved) = load_index(self.directory, base).await? {
+        let saved = load_index(self.directory, base).await?;
+        if let Some(saved) = saved.filter(|_| !self.rebuild_epochs) {
             *index = saved;
         }
         // Position 0 is a boundary of every segment; an index may hold more than is proven.
