@@ -9,6 +9,7 @@
 
 mod broker;
 mod faults;
+mod fetch_paths;
 mod hostile;
 mod kill_loop;
 mod wire;
