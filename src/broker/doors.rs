@@ -14,8 +14,8 @@ use crate::config::broker::BrokerConfig;
 use crate::config::listener::HostPort;
 use crate::metrics::shard::ConnectionMetrics;
 use crate::net::listener::{self, Listener, NetSettings, Reservation, StatsHandle};
+use crate::net::request_budget::RequestBudget;
 use crate::shard::executor::StopSignal;
-use crate::shard::sync::Budget;
 use crate::shard::tasks::{self, JoinHandle, Queue};
 
 use super::context::Shard;
@@ -100,7 +100,7 @@ impl Doors {
     pub fn open(&self) -> Result<(), BindError> {
         let settings = settings(&self.shard.config, self.shard.shards);
         let share = self.shard.config.queued_max_request_bytes / u64::from(self.shard.shards);
-        let budget = Budget::new(share.max(settings.request_bytes_max as u64));
+        let budget = RequestBudget::new(share.max(settings.request_bytes_max as u64));
         for (name, reservation) in &self.sockets.0 {
             let listener = Listener::open(reservation, settings.clone(), budget.clone())
                 .map_err(BindError::Refused)?;

@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use super::listener::NetSettings;
 use super::reader::{Activity, FrameReader, Phase};
+use super::request_budget::RequestBudget;
 use super::service::{Admitted, CloseReason, LocalFuture, Reply, Service};
 use super::socket::Socket;
 use super::writer::{self, Outbox};
 use crate::model::time::Micros;
-use crate::shard::sync::{Budget, Permit};
+use crate::shard::sync::Permit;
 use crate::shard::tasks::{spawn_here, yield_if_needed};
 
 /// What others on the shard see of a connection.
@@ -102,7 +103,7 @@ pub(super) async fn run<S: Service>(
     service: Rc<S>,
     live: Rc<Live>,
     settings: Rc<NetSettings>,
-    budget: Budget,
+    budget: RequestBudget,
 ) -> CloseReason {
     let Ok(peer) = live.socket.peer() else { return CloseReason::PeerGone };
     let connection = service.connected(peer);
@@ -123,7 +124,7 @@ async fn read<S: Service>(
     connection: &S::Connection,
     live: &Rc<Live>,
     settings: &NetSettings,
-    budget: &Budget,
+    budget: &RequestBudget,
 ) -> CloseReason {
     let outbox = &live.outbox;
     let mut reader = FrameReader::new(Rc::clone(&live.socket), Rc::clone(&live.activity));

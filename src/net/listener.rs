@@ -25,11 +25,12 @@ use slab::Slab;
 use socket2::{Domain, Protocol, Type};
 
 use super::connection::{self, Live};
+use super::request_budget::RequestBudget;
 use super::service::{CloseReason, Service};
 use super::socket::Socket;
 use crate::model::time::Micros;
 use crate::shard::executor::StopSignal;
-use crate::shard::sync::{Budget, Event};
+use crate::shard::sync::Event;
 use crate::shard::tasks::{Queue, spawn};
 use crate::shard::timers::{self, sleep, sleep_until, timeout_at};
 
@@ -206,7 +207,7 @@ pub struct NetStats {
 
 struct Shared {
     settings: Rc<NetSettings>,
-    budget: Budget,
+    budget: RequestBudget,
     connections: RefCell<Slab<Rc<Live>>>,
     /// A connection has ended.
     ended: Event,
@@ -264,7 +265,7 @@ impl Listener {
     pub fn open(
         reservation: &Reservation,
         settings: NetSettings,
-        budget: Budget,
+        budget: RequestBudget,
     ) -> Result<Listener, BindError> {
         let address = reservation.address;
         let listening = || {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::listener::{BindError, Listener, NetSettings, NetStats, reserve};
+use super::request_budget::RequestBudget;
 use super::service::{Admitted, CloseReason, Reply, ResponseFrame, Service};
 use crate::io::directory::Directory;
 use crate::io::file::{Durability, File};
@@ -15,7 +16,6 @@ use crate::io::real_directory::RealDirectory;
 use crate::io::sendfile::make_resident;
 use crate::io::slice::{FileSlice, Slice};
 use crate::shard::executor::{NoLinks, ShardContext, ShardSettings, Shards, start};
-use crate::shard::sync::Budget;
 use crate::shard::timers::sleep;
 use crate::testing::prng::Prng;
 use crate::testing::seeds::seeds;
@@ -120,7 +120,7 @@ fn serve(shards: usize, settings: NetSettings, with_file: bool) -> Running {
         let (stats_sender, listening_sender) = (stats_sender.clone(), listening_sender.clone());
         async move {
             let file = if with_file { Some(sealed_file().await) } else { None };
-            let listener = Listener::open(&reservation, settings, Budget::new(BUDGET_BYTES))
+            let listener = Listener::open(&reservation, settings, RequestBudget::new(BUDGET_BYTES))
                 .expect("the address is reserved");
             let stats = listener.stats();
             listening_sender.send(()).expect("the test waits");

@@ -10,6 +10,7 @@ pub mod listener;
 #[cfg(test)]
 mod loopback_tests;
 mod reader;
+pub mod request_budget;
 pub mod service;
 mod socket;
 mod writer;

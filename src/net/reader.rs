@@ -21,10 +21,11 @@ use std::rc::Rc;
 use bytes::{BufMut, BytesMut};
 
 use super::chunk::{CHUNK_BYTES, Chunk};
+use super::request_budget::RequestBudget;
 use super::service::CloseReason;
 use super::socket::Socket;
 use crate::model::time::Micros;
-use crate::shard::sync::{Budget, Permit};
+use crate::shard::sync::Permit;
 use crate::shard::tasks::yield_if_needed;
 use crate::shard::timers;
 
@@ -83,7 +84,7 @@ impl FrameReader {
     pub(super) async fn next(
         &mut self,
         request_bytes_max: usize,
-        budget: &Budget,
+        budget: &RequestBudget,
     ) -> Result<(BytesMut, Permit), CloseReason> {
         let mut prefix = [0; 4];
         let mut filled = 0;
@@ -96,6 +97,7 @@ impl FrameReader {
         }
         let length = check(i32::from_be_bytes(prefix), request_bytes_max)?;
         self.activity.phase.set(Phase::Ours);
+        let budget = budget.of(length);
         let permit = match budget.try_acquire(length as u64) {
             Some(permit) => permit,
             None => budget.acquire(length as u64).await,

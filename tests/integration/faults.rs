@@ -8,6 +8,7 @@
 //! Not here: hostile bytes (`hostile.rs`), crashes (`kill_loop.rs`).
 #![allow(unsafe_code)] // limits and filters are set between fork and exec
 
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,6 +26,23 @@ fn assert_refused(refusal: &Refusal, words: &[&str]) {
         words.iter().all(|word| line.contains(&word.to_lowercase()))
     });
     assert!(said, "no line says all of {words:?}:\n{}", refusal.text);
+}
+
+#[test]
+fn a_port_in_use() {
+    let held = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = held.local_addr().expect("it is bound").to_string();
+    let options = Options { kafka: Some(address.clone()), ..Options::default() };
+    assert_refused(&Broker::refused(options), &[&address, "in use"]);
+}
+
+#[test]
+fn a_port_that_another_broker_serves() {
+    let mut first = Broker::start();
+    let options = Options { kafka: Some(first.kafka.clone()), ..Options::default() };
+    assert_refused(&Broker::refused(options), &[&first.kafka, "in use"]);
+    first.connect().api_versions();
+    first.stop();
 }
 
 #[test]
