@@ -205,9 +205,9 @@ async def consume_aiokafka(bootstrap, topic, out):
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=None, enable_auto_commit=False, check_crcs=True)
     await consumer.start()
     try:
-        await consumer.client.force_metadata_update()
-        consumer.client.add_topic(topic)
-        await consumer.client.force_metadata_update()
+        await consumer._client.force_metadata_update()
+        consumer._client.add_topic(topic)
+        await consumer._client.force_metadata_update()
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
         starts, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
         left = {partition: ends[partition] for partition in partitions if ends[partition] > starts[partition]}
