@@ -4,7 +4,7 @@
 #
 #   kill-loop.sh [--rounds N] [--seed N]     default: 1,000 rounds with seed 0
 #
-# A failure prints its seed, which draws the moments of the kills and what is written.
+# 'cargo test' runs 10 rounds of it. A failure prints its seed, which draws the moments of the kills and what is written.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# test.sh: the gate. Installs what the tests need, then: formatting, lints, documentation, all tests, the demo with foreign
-# clients (short), the kill loop (short), and one short run of each bench. Each step is named with the time it took; the first
-# that fails ends it. A foreign client whose toolchain this machine has not is named as skipped.
+# test.sh: the gate. Installs what the tests need, then: formatting, lints, documentation, all tests (the short kill loop is one
+# of them), the demo with foreign clients (short), and one short run of each bench. Each step is named with the time it took;
+# the first that fails ends it. A foreign client whose toolchain this machine has not is named as skipped.
 #
 #   test.sh             everything (within 40 minutes on 2 cores from a clean checkout)
-#   test.sh STEP...     only these: format lint docs test scripts demo kill bench
+#   test.sh STEP...     only these: format lint docs test scripts demo bench
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
 
-STEPS=(format lint docs test scripts demo kill bench)
+STEPS=(format lint docs test scripts demo bench)
 
 tools() {
   have cargo || die "needs Rust: install rustup"
@@ -33,7 +33,7 @@ step_test() { cargo test --locked; }
 step_scripts() {
   local script
   for script in "$ROOT"/scripts/*.sh "$COMPAT"/*.sh; do bash -n "$script"; done
-  if have shellcheck; then shellcheck -x -P "$COMPAT" "$ROOT"/scripts/*.sh "$COMPAT"/*.sh; fi
+  if have shellcheck; then shellcheck -x -P SCRIPTDIR "$ROOT"/scripts/*.sh "$COMPAT"/*.sh; fi
   python3 - "$COMPAT"/*.py "$CLIENTS"/python/*.py <<'EOF'
 import ast, sys
 for path in sys.argv[1:]:
@@ -45,8 +45,6 @@ step_demo() {
   cargo build --release --locked --bin yeoul
   "$ROOT/scripts/demo.sh" --quick --binary "$TARGET/release/yeoul"
 }
-
-step_kill() { "$ROOT/scripts/kill-loop.sh" --rounds 10; }
 
 # No figures are drawn from this: it shows that the benches run.
 step_bench() {

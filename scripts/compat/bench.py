@@ -345,6 +345,8 @@ def main():
         print(f"\n{machine()}; {pinned}; median of {options.rounds} (least - most), sides alternating")
         for name, meaning in CLASSES.items():
             print(f"{name}: {meaning}")
+        if options.quick:
+            print("--quick: short runs on a cold Kafka; they show that everything works, not how fast it is.")
         print("One client build for all sides: librdkafka 2.12.1 (throughput), driver.rs (16 KiB, end to end); no compression.")
         print(f"Kafka 4.3.1, heap 2 GiB touched beforehand (idle: its own 1 GiB), as it comes but for {', '.join(KAFKA_SETTINGS)}. Every run: {options.out}")
     if failure:
