@@ -13,9 +13,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use yeoul::io::slice::Slice;
 use yeoul::model::ids::ShardId;
 use yeoul::net::listener::{Listener, NetSettings, reserve};
+use yeoul::net::request_budget::RequestBudget;
 use yeoul::net::service::{Admitted, Reply, ResponseFrame, Service};
 use yeoul::shard::executor::{Links, NoLinks, ShardContext, ShardSettings, Shards, start};
-use yeoul::shard::sync::Budget;
 
 struct Echo;
 
@@ -39,7 +39,7 @@ fn serve() -> (SocketAddr, Shards) {
         let (reservation, listening) = (reservation.clone(), listening.clone());
         async move {
             let settings = NetSettings { congestion: Some("cubic".into()), ..Default::default() };
-            let listener = Listener::open(&reservation, settings, Budget::new(64 << 20))
+            let listener = Listener::open(&reservation, settings, RequestBudget::new(64 << 20))
                 .expect("the address is reserved");
             listening.send(()).expect("the bench waits");
             listener.run(Rc::new(Echo), context.stop, Duration::from_secs(1)).await;
