@@ -40,8 +40,19 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 pub fn start_broker(call: StartCall) -> Result<(), AnyError> {
     #[allow(clippy::disallowed_methods)] // the process's own start, before any shard
     let began = Instant::now();
+    abort_on_panic();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(call, began))
+}
+
+/// A broken invariant on any thread ends the process: never half a broker. What was acknowledged
+/// is on disk, and the next start recovers it.
+fn abort_on_panic() {
+    let say = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        say(info);
+        std::process::abort();
+    }));
 }
 
 async fn serve(call: StartCall, began: Instant) -> Result<(), AnyError> {
