@@ -323,7 +323,9 @@ fn check(
     let replay: Vec<_> = replay.into_iter().filter(|info| info.end_offset().0 > from).collect();
     assert_eq!(opened.replay, replay, "what is replayed is what follows the snapshot");
     let epochs: Vec<_> = opened.epochs.iter().map(|(epoch, _)| epoch.0).collect();
-    assert!(found.iter().all(|(info, _)| epochs.contains(&info.leader_epoch.0)), "epochs known");
+    let held = |info: &BatchInfo| epochs.contains(&info.leader_epoch.0);
+    let unknown = found.iter().find(|(info, _)| !held(info)).map(|(info, _)| *info);
+    assert_eq!(unknown, None, "all epochs are known: {:?}, {:?}", opened.epochs, opened.report);
     Ok(())
 }
 

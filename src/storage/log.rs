@@ -401,7 +401,12 @@ impl<D: Directory> Log<D> {
         let due = {
             let mut state = self.inner.state.borrow_mut();
             state.now = now;
-            state.has_pending()
+            let due = state.has_pending();
+            if state.may_try_space() {
+                // Whatever needs space tries again, and says so if there is still none.
+                state.disk_full = None;
+            }
+            due
         };
         if due {
             self.inner.work.notify();

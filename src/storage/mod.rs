@@ -30,4 +30,6 @@ mod walk;
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod fixtures;

@@ -115,7 +115,7 @@ impl<F: File> State<F> {
             || self.synced_end() < self.log_end
     }
 
-    fn may_try_space(&self) -> bool {
+    pub(super) fn may_try_space(&self) -> bool {
         self.disk_full.is_none_or(|since| self.now.0 - since.0 >= DISK_FULL_RETRY_MS)
     }
 

@@ -429,7 +429,9 @@ impl<'a, D: Directory> Recovery<'a, D> {
             *index = saved;
         }
         // Position 0 is a boundary of every segment; an index may hold more than is proven.
-        index.rewind(proven.position);
+        if index.bytes > proven.position {
+            index.rewind(proven.position);
+        }
         let from = Mark { position: index.bytes, offset: index.end };
         let course =
             Course { from, epoch: LeaderEpoch::NONE, limit: proven.position, look: Look::Headers };
