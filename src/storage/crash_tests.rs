@@ -471,7 +471,7 @@ fn a_crash_at_any_write_or_sync_loses_nothing_acknowledged() {
         assert!(changes > 5, "the workload does something");
         for crash_at in 1..=changes {
             let how =
-                if (seed.0 + crash_at).is_multiple_of(4) { Crash::Kill } else { Crash::PowerCut };
+                if (seed.0 + crash_at).is_multiple_of(2) { Crash::Kill } else { Crash::PowerCut };
             let _context = Context { crash_at, how };
             crash_and_recover(seed.0, crash_at, how, &tally);
         }
