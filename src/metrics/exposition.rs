@@ -149,16 +149,7 @@ impl Families<'_, '_> {
     fn connections(&mut self) -> fmt::Result {
         self.gauge(&("rpc_active_connections", "Open connections", None), |m| m.connections.open)?;
         let family = ("rpc_connections_accepted", "Connections accepted", None);
-        self.counter(&family, |m| m.connections.accepted)?;
-        let family = ("rpc_connections_refused", "Connections closed because of a limit", None);
-        self.counter(&family, |m| m.connections.refused)?;
-        let family = ("rpc_connections_idle_closed", "Connections closed because idle", None);
-        self.counter(&family, |m| m.connections.idle_closed)?;
-        let family =
-            ("rpc_connections_malformed_closed", "Connections closed for malformed bytes", None);
-        self.counter(&family, |m| m.connections.malformed_closed)?;
-        let family = ("rpc_queued_request", "Bytes of requests read or waiting", Some(Unit::Bytes));
-        self.gauge(&family, |m| m.connections.queued_request_bytes)
+        self.counter(&family, |m| m.connections.accepted)
     }
 
     fn records(&mut self) -> fmt::Result {
@@ -169,19 +160,13 @@ impl Families<'_, '_> {
         self.counter(&family, |m| m.produce.bytes)?;
         let family = ("kafka_batches_refused", "Record batches refused", None);
         self.counter(&family, |m| m.produce.refused_batches)?;
-        let family = ("kafka_batches_duplicate", "Batches that had been appended before", None);
-        self.counter(&family, |m| m.produce.duplicate_batches)?;
         let family =
             ("kafka_fetched", "Bytes of records sent, by the path they took", Some(Unit::Bytes));
         let scrape = self.scrape;
         let mut metric = self.describe(&family, MetricType::Counter)?;
         for source in &scrape.sources {
             let fetch = &source.metrics.fetch;
-            let paths = [
-                ("memory", fetch.tail_bytes),
-                ("read", fetch.read_bytes),
-                ("sendfile", fetch.sendfile_bytes),
-            ];
+            let paths = [("memory", fetch.tail_bytes), ("sendfile", fetch.sendfile_bytes)];
             for (path, bytes) in paths {
                 let mut labels = source.labels();
                 labels.push(("path", path.to_owned()));
@@ -190,7 +175,6 @@ impl Families<'_, '_> {
         }
         let family = ("kafka_fetch_waited", "Fetches that waited for records", None);
         self.counter(&family, |m| m.fetch.waited)?;
-        self.gauge(&("kafka_fetch_waiting", "Fetches waiting now", None), |m| m.fetch.waiting)?;
         self.gauge(&("kafka_fetch_sessions", "Fetch sessions held", None), |m| m.fetch.sessions)
     }
 
@@ -209,33 +193,12 @@ impl Families<'_, '_> {
     }
 
     fn reactors(&mut self) -> fmt::Result {
-        let seconds = Some(Unit::Seconds);
-        let family = ("cpu_busy", "Time shards spent in tasks", seconds.clone());
-        self.seconds_counter(&family, |m| m.reactor.busy_us)?;
-        let family = ("cpu_spin", "Time shards spent looking for work", seconds.clone());
-        self.seconds_counter(&family, |m| m.reactor.spin_us)?;
-        let family = ("cpu_parked", "Time shards slept", seconds.clone());
-        self.seconds_counter(&family, |m| m.reactor.parked_us)?;
-        let family = ("reactor_stalls", "Polls longer than the stall limit", None);
-        self.counter(&family, |m| m.reactor.stalls)?;
-        let family = ("reactor_hop_latency", "Time of a message between shards", seconds.clone());
-        self.histogram(&family, &LATENCY, |m| &m.reactor.hop_us)?;
-        let family = ("reactor_ring_full", "Messages between shards that had to wait", None);
-        self.counter(&family, |m| m.reactor.ring_full)?;
-        let family = ("reactor_longest_poll", "Longest poll so far", seconds);
-        let scrape = self.scrape;
-        let mut metric = self.describe(&family, MetricType::Gauge)?;
-        for source in &scrape.sources {
-            let value = seconds_of(source.metrics.reactor.longest_poll_us);
-            metric.encode_family(&source.labels())?.encode_gauge(&value)?;
-        }
-        Ok(())
+        let family = ("cpu_busy", "Time shards spent in tasks", Some(Unit::Seconds));
+        self.seconds_counter(&family, |m| m.reactor.busy_us)
     }
 
     fn holdings(&mut self) -> fmt::Result {
         self.gauge(&("kafka_replicas", "Partition replicas", None), |m| m.holding.partitions)?;
-        let family = ("kafka_replicas_offline", "Replicas whose directory failed", None);
-        self.gauge(&family, |m| m.holding.offline_partitions)?;
         let bytes = Some(Unit::Bytes);
         let family = ("storage_log", "Bytes of logs on disk", bytes.clone());
         self.gauge(&family, |m| m.holding.log_bytes)?;
@@ -392,7 +355,7 @@ mod tests {
     fn sample() -> Vec<ShardMetrics> {
         let mut shards = vec![ShardMetrics::new(0), ShardMetrics::new(1)];
         for shard in &mut shards {
-            shard.connection_opened();
+            shard.connections.open += 1;
             shard.commit.sync_us.record(120);
             shard.commit.batches_a_sync.record(4);
             shard.commit.bytes_a_sync.record(5_000);

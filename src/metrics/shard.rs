@@ -50,14 +50,6 @@ pub struct ConnectionMetrics {
     pub open: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections closed at once because of a limit.
-    pub refused: u64,
-    /// Connections closed because they were idle.
-    pub idle_closed: u64,
-    /// Connections closed because of bytes that are no request.
-    pub malformed_closed: u64,
-    /// Gauge: bytes of requests being read or waiting.
-    pub queued_request_bytes: u64,
 }
 
 /// Records that came in.
@@ -71,23 +63,17 @@ pub struct ProduceMetrics {
     pub bytes: u64,
     /// Batches refused, whatever the reason.
     pub refused_batches: u64,
-    /// Batches answered from the history of an idempotent producer.
-    pub duplicate_batches: u64,
 }
 
 /// Records that went out, by the path they took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FetchMetrics {
-    /// Bytes sent from the tail in memory.
+    /// Bytes sent from memory, where they were or where a read of the disk put them.
     pub tail_bytes: u64,
-    /// Bytes read from disk and sent.
-    pub read_bytes: u64,
     /// Bytes sent by `sendfile`.
     pub sendfile_bytes: u64,
     /// Fetches that had to wait for records.
     pub waited: u64,
-    /// Gauge: fetches waiting now.
-    pub waiting: u64,
     /// Gauge: fetch sessions held now.
     pub sessions: u64,
 }
@@ -112,18 +98,6 @@ pub struct CommitMetrics {
 pub struct ReactorMetrics {
     /// Microseconds spent in tasks.
     pub busy_us: u64,
-    /// Microseconds spent looking for work.
-    pub spin_us: u64,
-    /// Microseconds asleep.
-    pub parked_us: u64,
-    /// Polls longer than the stall limit.
-    pub stalls: u64,
-    /// Gauge: the longest poll so far, in microseconds.
-    pub longest_poll_us: u64,
-    /// Microseconds from sending a message to another shard until that shard took it.
-    pub hop_us: Distribution,
-    /// Messages that found their ring full and had to wait.
-    pub ring_full: u64,
 }
 
 /// What the shard holds.
@@ -131,8 +105,6 @@ pub struct ReactorMetrics {
 pub struct HoldingMetrics {
     /// Gauge: partition replicas.
     pub partitions: u64,
-    /// Gauge: replicas that refuse writes because their directory failed.
-    pub offline_partitions: u64,
     /// Gauge: bytes of logs on disk.
     pub log_bytes: u64,
     /// Gauge: bytes of recent records in memory.
@@ -175,18 +147,6 @@ impl ShardMetrics {
         api.response_bytes += request.response_bytes;
     }
 
-    /// Counts one connection that was accepted.
-    pub fn connection_opened(&mut self) {
-        self.connections.accepted += 1;
-        self.connections.open += 1;
-    }
-
-    /// Counts one accepted connection that is gone.
-    pub fn connection_closed(&mut self) {
-        assert!(0 < self.connections.open, "only an open connection closes");
-        self.connections.open -= 1;
-    }
-
     /// Counts one appended record batch.
     pub fn appended(&mut self, records: u64, bytes: u64) {
         self.produce.batches += 1;
@@ -207,9 +167,8 @@ impl ShardMetrics {
         merge_produce(&mut self.produce, &other.produce);
         merge_fetch(&mut self.fetch, &other.fetch);
         merge_commit(&mut self.commit, &other.commit);
-        merge_reactor(&mut self.reactor, &other.reactor);
+        self.reactor.busy_us += other.reactor.busy_us;
         self.holding.partitions += other.holding.partitions;
-        self.holding.offline_partitions += other.holding.offline_partitions;
         self.holding.log_bytes += other.holding.log_bytes;
         self.holding.tail_bytes += other.holding.tail_bytes;
     }
@@ -225,10 +184,6 @@ pub fn merged(shards: &[ShardMetrics]) -> ShardMetrics {
 fn merge_connections(ours: &mut ConnectionMetrics, theirs: &ConnectionMetrics) {
     ours.open += theirs.open;
     ours.accepted += theirs.accepted;
-    ours.refused += theirs.refused;
-    ours.idle_closed += theirs.idle_closed;
-    ours.malformed_closed += theirs.malformed_closed;
-    ours.queued_request_bytes += theirs.queued_request_bytes;
 }
 
 fn merge_produce(ours: &mut ProduceMetrics, theirs: &ProduceMetrics) {
@@ -236,15 +191,12 @@ fn merge_produce(ours: &mut ProduceMetrics, theirs: &ProduceMetrics) {
     ours.records += theirs.records;
     ours.bytes += theirs.bytes;
     ours.refused_batches += theirs.refused_batches;
-    ours.duplicate_batches += theirs.duplicate_batches;
 }
 
 fn merge_fetch(ours: &mut FetchMetrics, theirs: &FetchMetrics) {
     ours.tail_bytes += theirs.tail_bytes;
-    ours.read_bytes += theirs.read_bytes;
     ours.sendfile_bytes += theirs.sendfile_bytes;
     ours.waited += theirs.waited;
-    ours.waiting += theirs.waiting;
     ours.sessions += theirs.sessions;
 }
 
@@ -256,16 +208,6 @@ fn merge_commit(ours: &mut CommitMetrics, theirs: &CommitMetrics) {
     ours.failures += theirs.failures;
 }
 
-fn merge_reactor(ours: &mut ReactorMetrics, theirs: &ReactorMetrics) {
-    ours.busy_us += theirs.busy_us;
-    ours.spin_us += theirs.spin_us;
-    ours.parked_us += theirs.parked_us;
-    ours.stalls += theirs.stalls;
-    ours.longest_poll_us = ours.longest_poll_us.max(theirs.longest_poll_us);
-    ours.hop_us.merge(&theirs.hop_us);
-    ours.ring_full += theirs.ring_full;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,12 +216,12 @@ mod tests {
     fn shards_add_up() {
         let mut shards = [ShardMetrics::new(0), ShardMetrics::new(1)];
         for (shard, latency_us) in shards.iter_mut().zip([100, 300]) {
-            shard.connection_opened();
+            shard.connections.open += 1;
+            shard.connections.accepted += 1;
             shard.appended(10, 1_000);
             shard.commit.sync_us.record(120);
             shard.commit.batches_a_sync.record(4);
             shard.commit.bytes_a_sync.record(4_000);
-            shard.reactor.longest_poll_us = latency_us;
             shard.answered(AnsweredRequest {
                 api_key: 0,
                 failed: latency_us == 300,
@@ -288,7 +230,7 @@ mod tests {
                 response_bytes: 60,
             });
         }
-        shards[1].connection_closed();
+        shards[1].connections.open -= 1;
         let total = merged(&shards);
         assert_eq!(total.apis[&0].latency_us.count(), 2);
         assert_eq!(total.apis[&0].latency_us.sum(), 400);
@@ -296,6 +238,5 @@ mod tests {
         assert_eq!((total.connections.open, total.connections.accepted), (1, 2));
         assert_eq!((total.produce.records, total.produce.bytes), (20, 2_000));
         assert_eq!(total.commit.bytes_a_sync.sum(), 8_000);
-        assert_eq!(total.reactor.longest_poll_us, 300);
     }
 }

@@ -20,7 +20,7 @@ use crate::model::ids::TopicPartition;
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::partition::leader::{Isolation, Leader};
 use crate::storage::log::LogError;
-use crate::storage::reader::ReadRequest as LogRead;
+use crate::storage::reader::{Read, ReadRequest as LogRead};
 
 use super::local::Replica;
 use super::request::{Diverging, ReadAnswer, ReadFailure, ReadItem, ReadRequest};
@@ -85,13 +85,10 @@ impl Reader {
         let nothing = view.diverging.is_some()
             || view.end <= item.fetch_offset
             || (spec.max_bytes == 0 && !min_one);
-        let slices = match nothing {
-            true => Vec::new(),
+        let read = match nothing {
+            true => Read::default(),
             false => match replica.log.read(spec).await {
-                Ok(read) => match make_resident(&read.slices).await {
-                    Ok(()) => read.slices,
-                    Err(_) => return failed(ReadFailure::Storage),
-                },
+                Ok(read) => read,
                 // Retention passed the reader between the look and the read.
                 Err(LogError::OutOfRange { .. }) => return failed(ReadFailure::OffsetOutOfRange),
                 Err(LogError::Offline | LogError::DiskFull | LogError::Damaged { .. }) => {
@@ -99,9 +96,14 @@ impl Reader {
                 }
             },
         };
+        if make_resident(&read.slices).await.is_err() {
+            return failed(ReadFailure::Storage);
+        }
+        let next_offset = if nothing { item.fetch_offset } else { read.next_offset };
         ReadAnswer {
-            bytes: slices.iter().map(|slice| slice.length()).sum(),
-            result: Ok(slices),
+            bytes: read.bytes,
+            more: view.diverging.is_none() && next_offset < view.end,
+            result: Ok(read.slices),
             high_watermark: view.high_watermark,
             last_stable_offset: view.last_stable_offset,
             log_start: view.log_start,
@@ -152,6 +154,7 @@ fn failed(failure: ReadFailure) -> ReadAnswer {
     ReadAnswer {
         result: Err(failure),
         bytes: 0,
+        more: false,
         high_watermark: Offset::NONE,
         last_stable_offset: Offset::NONE,
         log_start: Offset::NONE,

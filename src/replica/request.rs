@@ -130,6 +130,8 @@ pub struct ReadAnswer {
     pub result: Result<Vec<Slice>, ReadFailure>,
     /// Bytes of all slices.
     pub bytes: usize,
+    /// Whether more is readable than the limits let in: no use in waiting for bytes.
+    pub more: bool,
     /// -1 in error.
     pub high_watermark: Offset,
     /// -1 in error.

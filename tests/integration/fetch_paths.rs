@@ -124,3 +124,21 @@ fn by_sendfile() {
 fn as_the_peer_suggests_over_more_shards_than_cores() {
     check("auto", "5");
 }
+
+/// Whole batches do not fill a limit to the byte: what is asked for at least can then never come,
+/// and a broker that waited for it would wait in vain.
+#[test]
+fn a_read_that_a_limit_ended_does_not_wait_for_more() {
+    let broker = Broker::start();
+    let mut client = client(&broker);
+    produce(&mut client);
+    let options = FetchOptions {
+        wait_max: Duration::from_secs(24 * 3600), // far beyond the client's patience
+        bytes_min: 1 << 20,
+        bytes_max: 1 << 20,
+        partition_bytes_max: 1 << 20,
+    };
+    let mut consumer = Consumer::new(TOPIC, BTreeMap::from([(0, 0)]), options);
+    let records = consumer.poll(&mut client).expect("answered at once");
+    assert!(!records.is_empty());
+}

@@ -8,9 +8,10 @@
 use std::rc::Rc;
 
 use crate::config::describe::{Described, describe_topic};
+use crate::controller::random_id::random_topic_id;
 use crate::metadata::commands::{Answer, Command, Mode};
 use crate::metadata::create_topics::{CreatedTopic, ManualAssignment, NewTopic};
-use crate::model::ids::{BrokerId, PartitionIndex, TopicId};
+use crate::model::ids::{BrokerId, PartitionIndex};
 use crate::model::topic_name::TopicName;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::messages::create_topics::{
@@ -45,7 +46,7 @@ pub async fn handle(shard: &Rc<Shard>, request: CreateTopicsRequest) -> CreateTo
 /// meets it again.
 pub async fn create_with_defaults(shard: &Rc<Shard>, names: impl Iterator<Item = &TopicName>) {
     let topic = |name: &TopicName| NewTopic {
-        id: random_id(),
+        id: random_topic_id(),
         name: name.as_str().to_owned(),
         num_partitions: -1,
         replication_factor: -1,
@@ -66,23 +67,12 @@ fn new_topic(asked: CreatableTopic) -> NewTopic {
     // A setting without a value asks for the default, which is what no override means.
     let configs = asked.configs.into_iter().filter_map(|config| Some((config.name, config.value?)));
     NewTopic {
-        id: random_id(),
+        id: random_topic_id(),
         name: asked.name,
         num_partitions: asked.num_partitions,
         replication_factor: asked.replication_factor,
         assignments: assignments.collect(),
         configs: configs.collect(),
-    }
-}
-
-/// A fresh topic id: random, never zero, and never one that prints with a dash in front, which
-/// tools would take for an option.
-fn random_id() -> TopicId {
-    loop {
-        let id = TopicId(uuid::Uuid::new_v4().into_bytes());
-        if !id.is_zero() && !id.to_string().starts_with('-') {
-            return id;
-        }
     }
 }
 

@@ -306,7 +306,10 @@ pub async fn run(shard: &Rc<Shard>, fetch: Fetch) -> (i32, Vec<Fetched>) {
 
 fn is_enough(fetched: &[Fetched], limits: &Limits) -> bool {
     let bytes: usize = fetched.iter().map(Fetched::bytes).sum();
-    fetched.is_empty() || bytes >= limits.min_bytes || fetched.iter().any(Fetched::is_notable)
+    let is_full = |one: &Fetched| one.answer.as_ref().is_some_and(|answer| answer.more);
+    fetched.is_empty()
+        || bytes >= limits.min_bytes
+        || fetched.iter().any(|one| one.is_notable() || is_full(one))
 }
 
 async fn read(
@@ -367,6 +370,7 @@ fn limit(fetched: &mut [Fetched], max_bytes: usize) {
             if let Some(answer) = &mut one.answer {
                 answer.result = answer.result.as_ref().map(|_| Vec::new()).map_err(|error| *error);
                 answer.bytes = 0;
+                answer.more = true;
             }
         } else {
             total += bytes;

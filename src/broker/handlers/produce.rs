@@ -40,15 +40,21 @@ const HINT_VERSION: i16 = 10;
 /// Where a batch's result goes: topic and partition of the answer.
 type Place = (usize, usize);
 
+/// A batch that was handed to its owner.
+struct Sent {
+    place: Place,
+    partition: TopicPartition,
+    records: u64,
+    bytes: u64,
+}
+
 /// A request that is on its way to the owners of its partitions.
 struct Produce {
     head: Head,
     acks: Acks,
     deadline: Micros,
     topics: Vec<TopicProduceResponse>,
-    partitions: Vec<(Place, TopicPartition)>,
-    /// Records and bytes of all batches that were handed on.
-    sent: (u64, u64),
+    sent: Vec<Sent>,
     refused: bool,
 }
 
@@ -69,8 +75,7 @@ pub async fn admit(
         acks: acks.unwrap_or(Acks::Leader),
         deadline: Micros(head.arrived.0 + wait_us),
         topics: Vec::with_capacity(request.topics.len()),
-        partitions: Vec::new(),
-        sent: (0, 0),
+        sent: Vec::new(),
         refused: false,
     };
     let refusal = match (acks, &request.transactional_id) {
@@ -134,9 +139,12 @@ impl Produce {
             let index = partition.index;
             match self.check(shard, found, partition) {
                 Ok(item) => {
-                    self.partitions.push((place, item.partition));
-                    self.sent.0 += u64::from(item.info.record_count);
-                    self.sent.1 += u64::from(item.info.bytes);
+                    self.sent.push(Sent {
+                        place,
+                        partition: item.partition,
+                        records: u64::from(item.info.record_count),
+                        bytes: u64::from(item.info.bytes),
+                    });
                     scatter.add(item.partition, place, item);
                     responses.push(answer(index, ErrorCode::None));
                 }
@@ -218,10 +226,6 @@ impl Produce {
 
     fn note(&mut self, shard: &Shard, results: Vec<(Place, Option<AppendResult>)>) {
         let mut metrics = shard.metrics.borrow_mut();
-        let (records, bytes) = std::mem::take(&mut self.sent);
-        metrics.produce.batches += results.len() as u64;
-        metrics.produce.records += records;
-        metrics.produce.bytes += bytes;
         for ((topic, partition), result) in results {
             let response = &mut self.topics[topic].partition_responses[partition];
             match result.unwrap_or(Err(AppendFailure::NotHere)) {
@@ -237,11 +241,17 @@ impl Produce {
                 }
             }
         }
+        for sent in &self.sent {
+            let (topic, partition) = sent.place;
+            if self.topics[topic].partition_responses[partition].error_code == 0 {
+                metrics.appended(sent.records, sent.bytes);
+            }
+        }
     }
 
     fn time_out(&mut self) {
         self.refused = true;
-        for &((topic, partition), _) in &self.partitions {
+        for &Sent { place: (topic, partition), .. } in &self.sent {
             let response = &mut self.topics[topic].partition_responses[partition];
             *response = answer(response.index, ErrorCode::RequestTimedOut);
         }
@@ -253,7 +263,7 @@ impl Produce {
         if !self.refused || self.head.version < HINT_VERSION {
             return endpoints;
         }
-        for &((topic, partition), located) in &self.partitions {
+        for &Sent { place: (topic, partition), partition: located, .. } in &self.sent {
             let response = &mut self.topics[topic].partition_responses[partition];
             let error = ErrorCode::from_code(response.error_code).unwrap_or(ErrorCode::None);
             let Some(hint) = hints::leader(image, Some(located), error) else { continue };
