@@ -345,6 +345,9 @@ impl<R> Future for Reply<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::shard::executor::{Links, ShardContext, ShardSettings, start};
 
@@ -396,25 +399,33 @@ mod tests {
     #[test]
     fn more_than_fits_waits_and_arrives_in_order() {
         let settings = ShardSettings { shards: Some(2), ..ShardSettings::default() };
-        let (running, _control) = start(&settings, |context: ShardContext<Numbers>| async move {
-            // Both flood each other at once, so both directions are full at the same time.
-            let seen = Rc::new(Cell::new(0));
-            let count = Rc::clone(&seen);
-            context.mesh.serve(move |_from, n| {
-                assert_eq!(n, count.get(), "M1");
-                count.set(n + 1);
-                Box::pin(async move { n })
-            });
-            let other = ShardId(1 - context.shard.0);
-            let mut replies = Vec::new();
-            for n in 0..20_000 {
-                replies.push(context.mesh.submit(other, n).await);
-            }
-            for (n, reply) in replies.into_iter().enumerate() {
-                assert_eq!(reply.await, Ok(n as u64));
-            }
-            while seen.get() < 20_000 {
-                crate::shard::timers::sleep(std::time::Duration::from_millis(1)).await;
+        // A shard that ends takes the answers it still owes with it: neither ends before both have
+        // all of theirs.
+        let content = Arc::new(AtomicUsize::new(0));
+        let (running, _control) = start(&settings, move |context: ShardContext<Numbers>| {
+            let content = Arc::clone(&content);
+            async move {
+                // Both flood each other at once, so both directions are full at the same time.
+                let seen = Rc::new(Cell::new(0));
+                let count = Rc::clone(&seen);
+                context.mesh.serve(move |_from, n| {
+                    assert_eq!(n, count.get(), "M1");
+                    count.set(n + 1);
+                    Box::pin(async move { n })
+                });
+                let other = ShardId(1 - context.shard.0);
+                let mut replies = Vec::new();
+                for n in 0..20_000 {
+                    replies.push(context.mesh.submit(other, n).await);
+                }
+                for (n, reply) in replies.into_iter().enumerate() {
+                    assert_eq!(reply.await, Ok(n as u64));
+                }
+                content.fetch_add(1, Ordering::SeqCst);
+                while content.load(Ordering::SeqCst) < 2 {
+                    crate::shard::timers::sleep(std::time::Duration::from_millis(1)).await;
+                }
+                assert_eq!(seen.get(), 20_000);
             }
         })
         .expect("the shards start");
