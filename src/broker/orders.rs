@@ -10,6 +10,7 @@ use crate::metadata::image::MetadataImage;
 use crate::metrics::shard::ShardMetrics;
 use crate::replica::request::{ShardReply, ShardRequest};
 use crate::shard::executor::Links;
+use crate::shard::threads::Thread;
 
 use super::doors::BindError;
 
@@ -48,8 +49,8 @@ pub enum OrderDone {
     Done,
     /// To [`ControlOrder::Listen`].
     Listening(Result<DiskAccess, BindError>),
-    /// To [`ControlOrder::Metrics`].
-    Metrics(Box<ShardMetrics>),
+    /// To [`ControlOrder::Metrics`]; and whose they are, for what the kernel counts.
+    Metrics(Box<ShardMetrics>, Thread),
 }
 
 /// The types on the links of the broker's shards.

@@ -36,7 +36,7 @@ use crate::shard::executor::ShardContext;
 use crate::shard::mesh::Mesh;
 use crate::shard::sync::Event;
 use crate::shard::tasks::{self, Queue};
-use crate::shard::timers;
+use crate::shard::{threads, timers};
 use crate::storage::log::LogShared;
 use crate::storage::options::FailStop;
 use crate::storage::tail::TailBudget;
@@ -205,7 +205,7 @@ impl Main {
                     Access::Buffered => DiskAccess::Buffered,
                 }))
             }
-            ControlOrder::Metrics => OrderDone::Metrics(Box::new(self.metrics())),
+            ControlOrder::Metrics => OrderDone::Metrics(Box::new(self.metrics()), threads::this()),
             ControlOrder::Stop => {
                 self.stopping.set(true);
                 self.doors.close().await;
@@ -224,8 +224,7 @@ impl Main {
     fn metrics(&self) -> ShardMetrics {
         let mut metrics = self.shard.metrics.borrow().clone();
         metrics.commit = commits::counted();
-        let load = tasks::load();
-        metrics.reactor.busy_us = load.busy_us;
+        metrics.reactor = tasks::load();
         let replicas = self.driver.replicas.all();
         metrics.holding.partitions = replicas.len() as u64;
         metrics.holding.log_bytes = replicas.iter().map(|replica| replica.log.bytes()).sum();

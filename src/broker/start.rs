@@ -258,9 +258,10 @@ impl Gauges {
     pub async fn gather(&self) -> Vec<ShardMetrics> {
         let mut gathered = Vec::new();
         for index in 0..u16::try_from(self.0.shards()).expect("at most SHARDS_MAX") {
-            if let Ok(OrderDone::Metrics(metrics)) =
+            if let Ok(OrderDone::Metrics(mut metrics, thread)) =
                 self.0.send(ShardId(index), ControlOrder::Metrics).await
             {
+                thread.count(&mut metrics.reactor);
                 gathered.push(*metrics);
             }
         }

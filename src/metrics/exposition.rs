@@ -27,6 +27,9 @@ const LATENCY_BOUNDS_US: &[u64] = &[
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
     1_000_000, 5_000_000, 30_000_000,
 ];
+/// Upper bounds of the buckets of hops between shards, in microseconds.
+const HOP_BOUNDS_US: &[u64] =
+    &[5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000];
 /// Upper bounds of count buckets.
 const COUNT_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 1_024];
 /// Upper bounds of size buckets, in bytes.
@@ -194,7 +197,32 @@ impl Families<'_, '_> {
 
     fn reactors(&mut self) -> fmt::Result {
         let family = ("cpu_busy", "Time shards spent in tasks", Some(Unit::Seconds));
-        self.seconds_counter(&family, |m| m.reactor.busy_us)
+        self.seconds_counter(&family, |m| m.reactor.busy_us)?;
+        let family = ("cpu", "Processor time of shards, with spinning", Some(Unit::Seconds));
+        self.seconds_counter(&family, |m| m.reactor.cpu_us)?;
+        let family = ("cpu_wait", "Time shards waited for a processor", Some(Unit::Seconds));
+        self.seconds_counter(&family, |m| m.reactor.cpu_wait_us)?;
+        let family = ("reactor_parks", "Times a shard slept", None);
+        self.counter(&family, |m| m.reactor.parks)?;
+        let family = ("reactor_preemptions", "Times a shard lost its processor", None);
+        self.counter(&family, |m| m.reactor.preemptions)?;
+        self.counter(&("reactor_polls", "Tasks polled", None), |m| m.reactor.polls)?;
+        let family = ("reactor_heartbeats", "Rounds that only kept time", None);
+        self.counter(&family, |m| m.reactor.heartbeats)?;
+        let family = ("reactor_blocking_calls", "Calls handed to blocking threads", None);
+        self.counter(&family, |m| m.reactor.blocking_calls)?;
+        let family = (
+            "reactor_stall_latency",
+            "Polls of a task longer than its time slice of 0.5 ms",
+            Some(Unit::Seconds),
+        );
+        self.histogram(&family, &LATENCY, |m| &m.reactor.stall_us)?;
+        let family = (
+            "reactor_hop_latency",
+            "Messages from other shards, from sent to received",
+            Some(Unit::Seconds),
+        );
+        self.histogram(&family, &HOP, |m| &m.reactor.hop_us)
     }
 
     fn holdings(&mut self) -> fmt::Result {
@@ -313,6 +341,7 @@ struct Scale {
 }
 
 const LATENCY: Scale = Scale { bounds: LATENCY_BOUNDS_US, unit: 1e-6 };
+const HOP: Scale = Scale { bounds: HOP_BOUNDS_US, unit: 1e-6 };
 const COUNT: Scale = Scale { bounds: COUNT_BOUNDS, unit: 1.0 };
 const SIZE: Scale = Scale { bounds: SIZE_BOUNDS, unit: 1.0 };
 
@@ -360,6 +389,9 @@ mod tests {
             shard.commit.batches_a_sync.record(4);
             shard.commit.bytes_a_sync.record(5_000);
             shard.reactor.busy_us = 1_500_000;
+            shard.reactor.hop_us.record(9);
+            shard.reactor.stall_us.record(700);
+            shard.reactor.parks = 40;
             shard.fetch.tail_bytes = 7;
             shard.answered(AnsweredRequest {
                 api_key: 0,
@@ -387,6 +419,9 @@ mod tests {
             "yeoul_kafka_fetched_bytes_total{path=\"memory\"} 14",
             "yeoul_storage_sync_batches_bucket{le=\"4.0\"} 2",
             "yeoul_cpu_busy_seconds_total 3.0",
+            "yeoul_reactor_hop_latency_seconds_bucket{le=\"0.00001\"} 2",
+            "yeoul_reactor_stall_latency_seconds_count 2",
+            "yeoul_reactor_parks_total 80",
             "yeoul_cluster_topics 5",
             "yeoul_application_build{version=\"1.2.3\"} 1",
             "# EOF",

@@ -6,6 +6,7 @@
 
 pub mod commits;
 pub mod distribution;
+pub mod reactor;
 pub mod shard;
 
 pub mod exposition;

@@ -98,6 +98,24 @@ pub struct CommitMetrics {
 pub struct ReactorMetrics {
     /// Microseconds spent in tasks.
     pub busy_us: u64,
+    /// Tasks polled.
+    pub polls: u64,
+    /// Times that the runtime ran by itself, with nothing to do, to look after its timers.
+    pub heartbeats: u64,
+    /// Calls handed to the blocking threads.
+    pub blocking_calls: u64,
+    /// Microseconds of a message from another shard, from sent there to received here.
+    pub hop_us: Distribution,
+    /// Microseconds of polls that took longer than the time slice of a task.
+    pub stall_us: Distribution,
+    /// Times that the shard's thread slept.
+    pub parks: u64,
+    /// Times that the shard's thread lost its processor to another.
+    pub preemptions: u64,
+    /// Microseconds of processor time of the shard's thread, spinning included.
+    pub cpu_us: u64,
+    /// Microseconds that the shard's thread waited for a processor.
+    pub cpu_wait_us: u64,
 }
 
 /// What the shard holds.
@@ -167,7 +185,7 @@ impl ShardMetrics {
         merge_produce(&mut self.produce, &other.produce);
         merge_fetch(&mut self.fetch, &other.fetch);
         merge_commit(&mut self.commit, &other.commit);
-        self.reactor.busy_us += other.reactor.busy_us;
+        merge_reactor(&mut self.reactor, &other.reactor);
         self.holding.partitions += other.holding.partitions;
         self.holding.log_bytes += other.holding.log_bytes;
         self.holding.tail_bytes += other.holding.tail_bytes;
@@ -208,6 +226,19 @@ fn merge_commit(ours: &mut CommitMetrics, theirs: &CommitMetrics) {
     ours.failures += theirs.failures;
 }
 
+fn merge_reactor(ours: &mut ReactorMetrics, theirs: &ReactorMetrics) {
+    ours.busy_us += theirs.busy_us;
+    ours.polls += theirs.polls;
+    ours.heartbeats += theirs.heartbeats;
+    ours.blocking_calls += theirs.blocking_calls;
+    ours.hop_us.merge(&theirs.hop_us);
+    ours.stall_us.merge(&theirs.stall_us);
+    ours.parks += theirs.parks;
+    ours.preemptions += theirs.preemptions;
+    ours.cpu_us += theirs.cpu_us;
+    ours.cpu_wait_us += theirs.cpu_wait_us;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +253,8 @@ mod tests {
             shard.commit.sync_us.record(120);
             shard.commit.batches_a_sync.record(4);
             shard.commit.bytes_a_sync.record(4_000);
+            shard.reactor.hop_us.record(20);
+            shard.reactor.parks += 7;
             shard.answered(AnsweredRequest {
                 api_key: 0,
                 failed: latency_us == 300,
@@ -238,5 +271,6 @@ mod tests {
         assert_eq!((total.connections.open, total.connections.accepted), (1, 2));
         assert_eq!((total.produce.records, total.produce.bytes), (20, 2_000));
         assert_eq!(total.commit.bytes_a_sync.sum(), 8_000);
+        assert_eq!((total.reactor.hop_us.count(), total.reactor.parks), (2, 14));
     }
 }

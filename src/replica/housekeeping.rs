@@ -3,16 +3,17 @@
 //! Home: one shard, in the housekeeping queue; yields between replicas.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::model::offset::Offset;
+use crate::model::time::Micros;
 use crate::shard::{tasks, timers};
 
 use super::local::Replica;
 use super::table::Replicas;
 
-/// How often logs are told the time: syncs of relaxed topics and checkpoints become due.
-const TICK: Duration = Duration::from_millis(100);
+/// How often logs are told the time, in microseconds: syncs of relaxed topics and checkpoints
+/// become due.
+const TICK_US: u64 = 100_000;
 
 /// When things are due.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +28,7 @@ pub struct Periods {
 pub async fn run(replicas: Rc<Replicas>, periods: Periods) {
     let mut check_at = timers::now().0 + periods.retention_check_ms * 1000;
     loop {
-        timers::sleep(TICK).await;
+        timers::sleep_until(Micros(timers::now().0 + TICK_US)).await;
         let now = timers::wall_clock();
         let checks = timers::now().0 >= check_at;
         for replica in replicas.all() {

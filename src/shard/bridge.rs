@@ -8,7 +8,7 @@
 //!   B1  Every queue holds at most [`BRIDGE_QUEUE_MAX`] messages; the sender waits beyond.
 //!   B2  One task receives from a channel, and no receive stands in a select: a cancelled receive
 //!       can swallow a notification.
-//!   B3  A wake-up that comes from another thread is late by one heartbeat at most.
+//!   B3  A wake-up that comes from another thread is late by one nap at most (`timers.rs`, T4).
 //!
 //! flume is a mutex around a deque, not lock-free: it links shards with threads that are not
 //! shards, and nothing else. A shard holds its lock for the time of a push or pop.

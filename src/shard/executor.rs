@@ -178,17 +178,17 @@ fn io_uring_remedy(errno: i32) -> &'static str {
 /// Told when the shards are to end; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct StopSignal {
-    requested: Arc<AtomicBool>,
+    switch: Stopper,
     event: Rc<Event>,
 }
 
 impl StopSignal {
     /// Whether the end has been asked for.
     pub fn is_set(&self) -> bool {
-        self.requested.load(Ordering::Acquire)
+        self.switch.is_set()
     }
 
-    /// Waits until it is; seen within one heartbeat.
+    /// Waits until it is.
     pub async fn wait(&self) {
         loop {
             let heard = self.event.listen();
@@ -201,7 +201,7 @@ impl StopSignal {
 
     /// Asks all shards to end, this one included.
     pub fn set(&self) {
-        self.requested.store(true, Ordering::Release);
+        self.switch.stop();
         self.event.notify();
     }
 }
@@ -231,8 +231,7 @@ impl<L: Links> std::fmt::Debug for ShardContext<L> {
 /// Running shards.
 pub struct Shards {
     handles: Vec<ExecutorJoinHandle<()>>,
-    stop: Arc<AtomicBool>,
-    pulses: Vec<Arc<Pulse>>,
+    stop: Stopper,
     /// Where each runs.
     pub places: Vec<Place>,
     /// What was found and done about lockable memory; worth a line at start.
@@ -246,14 +245,14 @@ impl std::fmt::Debug for Shards {
 }
 
 impl Shards {
-    /// Asks all shards to end; seen within one heartbeat.
+    /// Asks all shards to end.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.stop.stop();
     }
 
     /// A switch that asks all shards to end, for other threads.
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::clone(&self.stop))
+        self.stop.clone()
     }
 
     /// Waits until all have ended. Errors: the first that panicked.
@@ -265,19 +264,38 @@ impl Shards {
             }
         }
         // A shard that panicked, or never came up, has not said so itself.
-        self.pulses.iter().for_each(|pulse| pulse.end());
+        self.stop.pulses.iter().for_each(|pulse| pulse.end());
         result
     }
 }
 
 /// Asks all shards to end; for signal handlers and the control thread.
-#[derive(Clone, Debug)]
-pub struct Stopper(Arc<AtomicBool>);
+#[derive(Clone)]
+pub struct Stopper {
+    requested: Arc<AtomicBool>,
+    pulses: Arc<[Arc<Pulse>]>,
+}
+
+impl std::fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stopper({})", self.is_set())
+    }
+}
 
 impl Stopper {
-    /// Asks; seen by each shard within one heartbeat.
+    fn new(shards: usize) -> Stopper {
+        let pulses = (0..shards).map(|_| Pulse::new()).collect();
+        Stopper { requested: Arc::default(), pulses }
+    }
+
+    /// Asks, and wakes every shard for it.
     pub fn stop(&self) {
-        self.0.store(true, Ordering::Release);
+        self.requested.store(true, Ordering::Release);
+        self.pulses.iter().for_each(|pulse| pulse.kick());
+    }
+
+    fn is_set(&self) -> bool {
+        self.requested.load(Ordering::Acquire)
     }
 }
 
@@ -305,16 +323,16 @@ fn placement_of(place: &Place) -> Placement {
     }
 }
 
-/// Sets the stop flag when a shard ends for whatever reason (X2), and leaves it to itself.
+/// Stops all when a shard ends for whatever reason (X2), and leaves the shard to itself.
 struct StopAtEnd {
-    stop: Arc<AtomicBool>,
-    pulse: Arc<Pulse>,
+    stop: Stopper,
+    shard: ShardId,
 }
 
 impl Drop for StopAtEnd {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        self.pulse.end();
+        self.stop.pulses[self.shard.index()].end();
+        self.stop.stop();
     }
 }
 
@@ -324,8 +342,7 @@ struct Seed<L: Links> {
     mesh: MeshSeed<L::Request, L::Answer>,
     control: ControlLink<L::Call, L::CallAnswer>,
     commands: Commands<L::Command, L::CommandAnswer>,
-    stop: Arc<AtomicBool>,
-    pulse: Arc<Pulse>,
+    stop: Stopper,
     started: flume::Sender<()>,
 }
 
@@ -360,12 +377,11 @@ where
     let memlock = placement::raise_memlock()?;
     let io_memory = placement::io_memory_bytes(memlock, places.len());
 
-    let stop = Arc::new(AtomicBool::new(false));
+    let stop = Stopper::new(places.len());
     let (control_end, links) = bridge::links::<L>(places.len());
-    let pulses: Vec<_> = places.iter().map(|_| Pulse::new()).collect();
-    pacer::start(pulses.clone())
+    pacer::start(stop.pulses.to_vec())
         .map_err(|error| StartError::Executor { shard: shard_id(0), reason: error.to_string() })?;
-    let mut shards = Shards { handles: Vec::new(), stop, pulses, places, memlock };
+    let mut shards = Shards { handles: Vec::new(), stop, places, memlock };
     let mut starting = Vec::new();
     let seeds = mesh::seeds(shards.places.len()).into_iter().zip(links);
     for (index, (mesh, (control, commands))) in seeds.enumerate() {
@@ -376,8 +392,7 @@ where
             mesh,
             control,
             commands,
-            stop: Arc::clone(&shards.stop),
-            pulse: Arc::clone(&shards.pulses[index]),
+            stop: shards.stop.clone(),
             started,
         };
         let body = body.clone();
@@ -424,19 +439,24 @@ where
     F: Fn(ShardContext<L>) -> Fut,
     Fut: Future<Output = ()> + 'static,
 {
-    let pulse = seed.pulse;
-    let _at_end = StopAtEnd { stop: Arc::clone(&seed.stop), pulse: Arc::clone(&pulse) };
+    let pulse = Arc::clone(&seed.stop.pulses[seed.shard.index()]);
+    let _at_end = StopAtEnd { stop: seed.stop.clone(), shard: seed.shard };
     tasks::create_queues();
-    tasks::spawn_service(Queue::Network, Arc::clone(&pulse).listen());
-    let stop = StopSignal { requested: seed.stop, event: Rc::new(Event::new()) };
-    let beat = stop.clone();
+    let stop = StopSignal { switch: seed.stop, event: Rc::new(Event::new()) };
+    let heard = stop.clone();
+    let hear = move || {
+        if heard.is_set() {
+            heard.event.notify();
+        }
+    };
+    // At every beat, too: an early stop finds nobody to wake.
+    let beat = (Arc::clone(&pulse), hear.clone());
+    tasks::spawn_service(Queue::Network, pulse.listen(hear));
     tasks::spawn_service(
         Queue::Network,
-        timers::heartbeat(move || {
-            pulse.beat();
-            if beat.is_set() {
-                beat.event.notify();
-            }
+        timers::heartbeat(move |next| {
+            beat.0.beat(next);
+            beat.1();
         }),
     );
     // Told before the rings connect: they wait for every other shard to come up.

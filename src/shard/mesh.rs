@@ -34,16 +34,26 @@ use slab::Slab;
 
 use super::sync::{Budget, Closed, Event, OnceReceiver, OnceSender, Permit, oneshot};
 use super::tasks::{LocalFuture, Queue, spawn, spawn_here, spawn_service, yield_if_needed};
+use super::timers;
+use crate::metrics::reactor;
 use crate::model::ids::ShardId;
+use crate::model::time::Micros;
 
 /// Slots of one ring.
 pub const MESH_RING_SLOTS: usize = 1_024;
 /// Requests that wait in a shard for room in one ring; beyond it `submit` waits.
 pub const MESH_QUEUE_MAX: u64 = 1_024;
 
-enum Message<Q, R> {
-    Request { id: usize, request: Q },
-    Answer { id: usize, answer: R },
+/// What travels on a ring, and when it was sent.
+struct Message<Q, R> {
+    sent: Micros,
+    id: usize,
+    body: Body<Q, R>,
+}
+
+enum Body<Q, R> {
+    Request(Q),
+    Answer(R),
 }
 
 /// Ends of the rings of one shard, on their way to it.
@@ -148,7 +158,8 @@ impl<Q: Send, R: Send> Peer<Q, R> {
         }
     }
 
-    fn push(&self, message: Message<Q, R>, place: Option<Permit>) {
+    fn push(&self, id: usize, body: Body<Q, R>, place: Option<Permit>) {
+        let message = Message { sent: timers::now(), id, body };
         let message = if self.pumping.get() {
             message
         } else {
@@ -199,10 +210,11 @@ async fn receive<Q: Send + 'static, R: Send + 'static>(
     ring: ConnectedReceiver<Message<Q, R>>,
 ) {
     while let Some(message) = ring.recv().await {
-        match message {
-            Message::Request { id, request } => mesh.handle(from, id, request),
-            Message::Answer { id, answer } => {
-                let asked = mesh.peer(from).asked.borrow_mut().try_remove(id);
+        reactor::hopped(timers::now().since(message.sent));
+        match message.body {
+            Body::Request(request) => mesh.handle(from, message.id, request),
+            Body::Answer(answer) => {
+                let asked = mesh.peer(from).asked.borrow_mut().try_remove(message.id);
                 if let Some(asked) = asked {
                     // Whoever asked may have gone; then nobody wants it.
                     let _ = asked.send(answer);
@@ -284,7 +296,7 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
             None => peer.room.acquire(1).await,
         };
         let id = peer.asked.borrow_mut().insert(sender);
-        peer.push(Message::Request { id, request }, Some(place));
+        peer.push(id, Body::Request(request), Some(place));
         Reply(receiver)
     }
 
@@ -314,7 +326,7 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
         let peer = Rc::clone(self.peer(from));
         spawn(Queue::Network, async move {
             let answer = answer.await;
-            peer.push(Message::Answer { id, answer }, None);
+            peer.push(id, Body::Answer(answer), None);
         });
     }
 
@@ -392,6 +404,8 @@ mod tests {
                     let reply = mesh.submit(ShardId(to), 40).await;
                     assert_eq!(reply.await, Ok(40 + u64::from(to)));
                 }
+                let hops = reactor::counted().hop_us.count();
+                assert_eq!(hops, mesh.shards() as u64 - 1, "one answer of each other shard");
             });
         }
     }

@@ -13,4 +13,5 @@ pub mod placement;
 mod soak_tests;
 pub mod sync;
 pub mod tasks;
+pub mod threads;
 pub mod timers;

@@ -1,7 +1,7 @@
 //! One thread that looks after the heartbeats of all shards, and wakes a shard that lost its own.
 //!
-//! In:   each shard's count of heartbeats.
-//! Out:  a wake-up from outside for a shard that has not beaten since the last look.
+//! In:   when each shard's heart is to beat next, as it said at the last beat.
+//! Out:  a wake-up from outside for a shard whose beat is overdue.
 //! Home: a thread of its own; it holds no shard's state but a waker.
 //!
 //! The runtime parks while a task is runnable when it is preempted before the first task of a
@@ -12,8 +12,8 @@
 //! word comes from outside, where no round can swallow it.
 //!
 //! Invariants
-//!   P1  A shard that sleeps with a runnable task is woken within two [`PACE`]s, again and again
-//!       until it beats.
+//!   P1  A shard that sleeps with a runnable task and missed its beat is woken within 2 ms and
+//!       the longest nap of any shard, two [`PACE`]s when none is idle, and again until it beats.
 //!   P2  At most [`KICKS_MAX`] wake-ups wait in a shard: the runtime counts a task's wakers in
 //!       16 bits. A shard that is busy for so long gets no more until it beats.
 //!
@@ -25,8 +25,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-/// How often the pacer looks.
+use super::timers;
+use crate::model::time::Micros;
+
+/// How often the pacer looks, unless no beat is due before.
 pub const PACE: Duration = Duration::from_millis(5);
+/// How late a beat may be.
+const GRACE_US: u64 = 2_000;
 /// How soon it looks again at a shard that it had to wake: the same may happen to that wake-up.
 const PACE_AFTER_KICK: Duration = Duration::from_millis(1);
 /// Wake-ups on their way to one shard.
@@ -44,31 +49,49 @@ enum Target {
 /// What a shard and the pacer share.
 pub(super) struct Pulse {
     beats: AtomicU64,
-    /// Locked by the shard at its start and its end only.
+    /// When the next beat is due, in microseconds of the shards' clock.
+    due_us: AtomicU64,
+    /// Locked by the shard at its start and its end, and by who asks it to end.
     target: Mutex<Target>,
 }
 
 impl Pulse {
     pub(super) fn new() -> Arc<Pulse> {
-        Arc::new(Pulse { beats: AtomicU64::new(0), target: Mutex::new(Target::Starting) })
+        Arc::new(Pulse {
+            beats: AtomicU64::new(0),
+            due_us: AtomicU64::new(0),
+            target: Mutex::new(Target::Starting),
+        })
     }
 
-    /// The shard's executor has run a task just now.
-    pub(super) fn beat(&self) {
+    /// The shard's executor has run a task just now, and is to run one at `next` again.
+    pub(super) fn beat(&self, next: Micros) {
+        self.due_us.store(next.0, Ordering::Relaxed);
         self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Wakes the shard's [`Pulse::listen`], from any thread.
+    pub(super) fn kick(&self) {
+        let target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Target::Running(waker) = &*target {
+            waker.wake_by_ref();
+        }
     }
 
     fn set(&self, target: Target) {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
     }
 
-    /// Is the task that the pacer wakes; for ever.
-    pub(super) async fn listen(self: Arc<Pulse>) {
+    /// Is the task that is woken from outside; for ever. `at_wake` is called each time.
+    pub(super) async fn listen(self: Arc<Pulse>, at_wake: impl Fn()) {
+        let mut listens = false;
         poll_fn(|context| {
-            if self.beats.load(Ordering::Relaxed) == 0 {
+            if !std::mem::replace(&mut listens, true) {
                 self.set(Target::Running(context.waker().clone()));
             }
-            self.beat();
+            timers::note_timekeeping();
+            self.beats.fetch_add(1, Ordering::Relaxed);
+            at_wake();
             Poll::<()>::Pending
         })
         .await;
@@ -87,12 +110,19 @@ struct Watched {
 }
 
 impl Watched {
+    /// When a look at this shard is worth it: its next beat is overdue then.
+    fn overdue_us(&self) -> u64 {
+        self.pulse.due_us.load(Ordering::Relaxed) + GRACE_US
+    }
+
     /// Looks once; false when the shard has ended.
-    fn look(&mut self) -> bool {
+    fn look(&mut self, now: Micros) -> bool {
         let beats = self.pulse.beats.load(Ordering::Relaxed);
         if beats != self.beats {
             self.beats = beats;
             self.kicks = 0;
+        }
+        if now.0 < self.overdue_us() {
             return true;
         }
         match &*self.pulse.target.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -115,12 +145,21 @@ pub(super) fn start(pulses: Vec<Arc<Pulse>>) -> std::io::Result<()> {
         pulses.into_iter().map(|pulse| Watched { pulse, beats: 0, kicks: 0 }).collect();
     let pace = move || {
         while !watched.is_empty() {
-            let kicked = watched.iter().any(|watched| watched.kicks > 0);
-            std::thread::sleep(if kicked { PACE_AFTER_KICK } else { PACE });
-            watched.retain_mut(Watched::look);
+            std::thread::sleep(pause(&watched, timers::now()));
+            let now = timers::now();
+            watched.retain_mut(|watched| watched.look(now));
         }
     };
     std::thread::Builder::new().name("pacer".into()).spawn(pace).map(drop)
+}
+
+/// How long the pacer sleeps: while all shards nap, as long as they do.
+fn pause(watched: &[Watched], now: Micros) -> Duration {
+    if watched.iter().any(|watched| watched.kicks > 0) {
+        return PACE_AFTER_KICK;
+    }
+    let overdue_us = watched.iter().map(Watched::overdue_us).min().unwrap_or(0);
+    Duration::from_micros(overdue_us.saturating_sub(now.0)).max(PACE)
 }
 
 #[cfg(test)]
@@ -138,27 +177,39 @@ mod tests {
     }
 
     #[test]
-    fn only_a_shard_that_has_not_beaten_is_woken_and_not_for_ever() {
+    fn only_a_shard_whose_beat_is_overdue_is_woken_and_not_for_ever() {
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let pulse = Pulse::new();
         let mut watched = Watched { pulse: Arc::clone(&pulse), beats: 0, kicks: 0 };
-        assert!(watched.look(), "a shard that starts is left alone");
+        let late = Micros(64_000 + GRACE_US);
+        assert!(watched.look(late), "a shard that starts is left alone");
         pulse.set(Target::Running(Waker::from(Arc::clone(&count))));
-        for _ in 0..5 {
-            pulse.beat();
-            assert!(watched.look());
+        pulse.beat(Micros(64_000));
+        for now in [0, 3_000, 64_000, late.0 - 1] {
+            assert!(watched.look(Micros(now)));
         }
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
         for _ in 0..KICKS_MAX + 10 {
-            assert!(watched.look());
+            assert!(watched.look(late));
         }
         let kicks = u64::try_from(count.0.load(Ordering::Relaxed)).expect("few");
         assert_eq!(kicks, KICKS_MAX, "P2");
-        pulse.beat();
-        assert!(watched.look());
-        assert!(watched.look());
+        pulse.beat(Micros(late.0 + 3_000));
+        assert!(watched.look(late));
+        assert!(watched.look(Micros(late.0 + 3_000 + GRACE_US)));
         assert_eq!(count.0.load(Ordering::Relaxed) as u64, KICKS_MAX + 1);
         pulse.end();
-        assert!(!watched.look());
+        assert!(!watched.look(Micros(u64::MAX)));
+    }
+
+    #[test]
+    fn the_pacer_sleeps_as_long_as_the_shards_and_looks_again_soon_after_a_kick() {
+        let pulse = Pulse::new();
+        pulse.beat(Micros(70_000));
+        let mut watched = vec![Watched { pulse: Arc::clone(&pulse), beats: 1, kicks: 0 }];
+        assert_eq!(pause(&watched, Micros(6_000)), Duration::from_millis(66));
+        assert_eq!(pause(&watched, Micros(71_000)), PACE);
+        watched[0].kicks = 1;
+        assert_eq!(pause(&watched, Micros(6_000)), PACE_AFTER_KICK);
     }
 }

@@ -15,10 +15,14 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::executor::PREEMPT_TIMER;
+use super::timers;
+use crate::metrics::reactor;
+use crate::metrics::shard::ReactorMetrics;
 
 /// Boxed future of one shard.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -71,6 +75,7 @@ thread_local! {
     static SERVICES: RefCell<Vec<JoinHandle<()>>> = const { RefCell::new(Vec::new()) };
     static QUEUES: RefCell<Option<[TaskQueueHandle; 4]>> = const { RefCell::new(None) };
     static BLOCKING_CALLS: Cell<u64> = const { Cell::new(0) };
+    static TOTALS: Cell<(Duration, u64)> = const { Cell::new((Duration::ZERO, 0)) };
 }
 
 /// Makes this shard's queues; called once, inside its executor, before anything is spawned.
@@ -119,15 +124,35 @@ impl<T> Future for JoinHandle<T> {
 ///
 /// Panics: outside a shard.
 pub fn spawn<T: 'static>(queue: Queue, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-    let task = glommio::spawn_local_into(future, handle(queue)).expect("the queue lives for ever");
+    let task = glommio::spawn_local_into(watched(future), handle(queue));
+    let task = task.expect("the queue lives for ever");
     JoinHandle(task.detach())
+}
+
+/// `future`, each of its polls timed: one longer than a time slice is counted as a stall.
+///
+/// A second look at the clock is taken only when the time slice is over or something has arrived.
+async fn watched<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(move |context| {
+        let began = timers::now();
+        let polled = future.as_mut().poll(context);
+        if glommio::executor().need_preempt() {
+            let took_us = timers::now().since(began);
+            if u128::from(took_us) > PREEMPT_TIMER.as_micros() {
+                reactor::stalled(took_us);
+            }
+        }
+        polled
+    })
+    .await
 }
 
 /// Starts `future` in the queue of the running task and runs it at once to its first wait.
 ///
 /// Panics: outside a shard.
 pub fn spawn_here<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-    JoinHandle(glommio::spawn_local(future).detach())
+    JoinHandle(glommio::spawn_local(watched(future)).detach())
 }
 
 /// Starts a task that serves until the shard ends, and drops its future then.
@@ -166,23 +191,50 @@ pub async fn spawn_blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send +
     glommio::executor().spawn_blocking(call).await
 }
 
-/// What this shard has done since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ShardLoad {
-    /// Microseconds spent running tasks and polling I/O, without sleep and spin.
-    pub busy_us: u64,
-    /// Tasks polled.
-    pub tasks_executed: u64,
-    /// Calls handed to the blocking threads.
-    pub blocking_calls: u64,
+/// Time in tasks and tasks polled, since the shard started.
+///
+/// The runtime forgets what it has told, so this is the only place that asks it.
+pub(super) fn totals() -> (Duration, u64) {
+    let stats = glommio::executor().executor_stats();
+    let (busy, polls) = TOTALS.get();
+    TOTALS.set((busy + stats.total_runtime(), polls + stats.tasks_executed()));
+    TOTALS.get()
 }
 
-/// The running shard's load since its start.
-pub fn load() -> ShardLoad {
-    let stats = glommio::executor().executor_stats();
-    ShardLoad {
-        busy_us: u64::try_from(stats.total_runtime().as_micros()).unwrap_or(u64::MAX),
-        tasks_executed: stats.tasks_executed(),
-        blocking_calls: BLOCKING_CALLS.with(Cell::get),
+/// The running shard's counts since its start, but for what [`threads`](super::threads) knows.
+pub fn load() -> ReactorMetrics {
+    let (busy, polls) = totals();
+    ReactorMetrics {
+        busy_us: u64::try_from(busy.as_micros()).unwrap_or(u64::MAX),
+        polls,
+        heartbeats: timers::beats(),
+        blocking_calls: BLOCKING_CALLS.get(),
+        ..reactor::counted()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // a task that holds its shard up is what is tested
+mod tests {
+    use super::*;
+    use crate::shard::executor::run_alone;
+
+    #[test]
+    fn what_a_shard_does_is_counted_and_a_stall_with_its_length() {
+        let counted = run_alone(|| async {
+            spawn(Queue::Network, async { std::thread::sleep(Duration::from_micros(50)) }).await;
+            load();
+            let before = load();
+            spawn(Queue::Network, async { std::thread::sleep(Duration::from_millis(20)) }).await;
+            spawn_blocking(|| ()).await;
+            timers::sleep(Duration::from_millis(20)).await;
+            (before, load())
+        });
+        let (before, after) = counted.expect("it runs");
+        assert!(after.stall_us.count() > before.stall_us.count());
+        assert!(after.stall_us.max() >= 19_000, "{} us", after.stall_us.max());
+        assert!(after.busy_us >= before.busy_us + 19_000);
+        assert!(after.polls > before.polls && after.heartbeats > before.heartbeats);
+        assert_eq!(after.blocking_calls, before.blocking_calls + 1);
     }
 }

@@ -26,6 +26,8 @@ pub struct Options {
     pub settings: Vec<String>,
     /// Further words of the command line.
     pub words: Vec<String>,
+    /// How many shards; [`shards`] chooses when absent.
+    pub shards: Option<u16>,
     /// The data folder; the test's own when absent.
     pub data: Option<PathBuf>,
     /// The Kafka address; any free port when absent.
@@ -41,10 +43,22 @@ impl Options {
     }
 }
 
+/// How many shards a test's broker has: what `YEOUL_TEST_SHARDS` says for all, or what the test
+/// asks for, or 1, 2 or 5 by the name of the test, so that a plain run has all three.
+fn shards(options: &Options) -> u16 {
+    if let Ok(all) = std::env::var("YEOUL_TEST_SHARDS") {
+        return all.parse().expect("YEOUL_TEST_SHARDS is a number");
+    }
+    let thread = std::thread::current();
+    let sum: usize = thread.name().unwrap_or_default().bytes().map(usize::from).sum();
+    options.shards.unwrap_or([1, 2, 5][sum % 3])
+}
+
 /// A running (or killed) broker.
 pub struct Broker {
     folder: tempfile::TempDir,
     options: Options,
+    shards: u16,
     child: Option<Child>,
     /// Where clients connect: `host:port`.
     pub kafka: String,
@@ -86,7 +100,15 @@ impl Broker {
 
     fn prepared(options: Options) -> Self {
         let folder = tempfile::Builder::new().prefix("yeoul-test-").tempdir().expect("a folder");
-        Self { folder, options, child: None, kafka: String::new(), admin: String::new(), pid: 0 }
+        Self {
+            folder,
+            shards: shards(&options),
+            options,
+            child: None,
+            kafka: String::new(),
+            admin: String::new(),
+            pid: 0,
+        }
     }
 
     /// Its data folder.
@@ -120,6 +142,7 @@ impl Broker {
             command.args(["--set", setting]);
         }
         command.args(&self.options.words).stdin(Stdio::null());
+        command.args(["--shards", &self.shards.to_string()]);
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         if let Some(prepare) = self.options.prepare {
             prepare(&mut command);
@@ -228,6 +251,7 @@ impl Drop for Broker {
             for line in tail.iter().rev() {
                 eprintln!("broker: {line}");
             }
+            eprintln!("it had {} shards", self.shards);
         }
         self.kill();
     }

@@ -97,9 +97,9 @@ fn sendfile_bytes(broker: &Broker) -> f64 {
     values.iter().sum()
 }
 
-fn check(path: &str, shards: &str) {
+fn check(path: &str, shards: u16) {
     let mut options = Options::set(&[&format!("fetch.path={path}"), "memory.tail.bytes=1048576"]);
-    options.words = vec!["--shards".to_owned(), shards.to_owned()];
+    options.shards = Some(shards);
     let mut broker = Broker::with(options);
     produce(&mut client(&broker));
     read_all_back(&mut client(&broker));
@@ -112,17 +112,17 @@ fn check(path: &str, shards: &str) {
 
 #[test]
 fn from_memory_and_disk() {
-    check("memory", "1");
+    check("memory", 1);
 }
 
 #[test]
 fn by_sendfile() {
-    check("sendfile", "2");
+    check("sendfile", 2);
 }
 
 #[test]
 fn as_the_peer_suggests_over_more_shards_than_cores() {
-    check("auto", "5");
+    check("auto", 5);
 }
 
 /// Whole batches do not fill a limit to the byte: what is asked for at least can then never come,
