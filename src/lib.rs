@@ -8,6 +8,7 @@ pub mod config;
 pub mod constants;
 pub mod controller;
 pub mod fatal;
+pub mod group;
 pub mod io;
 pub mod metadata;
 pub mod metrics;

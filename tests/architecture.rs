@@ -46,6 +46,7 @@ const FOLDERS: &[(&str, Tier)] = &[
     ("fatal", Tier::Values),
     ("metadata", Tier::Cores),
     ("partition", Tier::Cores),
+    ("group", Tier::Cores),
     ("io", Tier::Machinery),
     ("storage", Tier::Machinery),
     ("shard", Tier::Machinery),

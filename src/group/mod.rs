@@ -1,0 +1,24 @@
+//! The rules of groups: membership, generations, committed offsets (tier T2).
+//!
+//! Home: pure and synchronous; one [`coordinator::GroupCoordinator`] per partition of
+//! `__consumer_offsets`, owned by the shard that owns the partition.
+//!
+//! A request becomes *records and a reply*: the core changes its persisted state only by
+//! [`coordinator::GroupCoordinator::replay`], which start-up and service share, hands the same
+//! records to the driver in a [`step::Step`], and the driver releases the step's replies once
+//! everything appended so far is durable. `JoinGroup` and `SyncGroup` are parked: their reply
+//! is an effect of the step that finds it, which may be a later one, or a timer's.
+//!
+//! Not here: bytes of records (`crate::protocol`), the log, which partition coordinates a
+//! group, whether topics exist, error codes (`crate::broker`).
+
+pub mod admin;
+pub mod classic;
+pub mod commit;
+pub mod coordinator;
+pub mod ids;
+pub mod offsets;
+pub mod record;
+pub mod settings;
+pub mod step;
+pub mod subscription;
