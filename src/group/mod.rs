@@ -22,3 +22,12 @@ pub mod record;
 pub mod settings;
 pub mod step;
 pub mod subscription;
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod membership_tests;
+#[cfg(test)]
+mod offset_tests;
+#[cfg(test)]
+mod simulation;
