@@ -38,7 +38,7 @@ fn serve() -> (SocketAddr, Shards) {
     let (shards, _control) = start(&settings, move |context: ShardContext<NoLinks>| {
         let (reservation, listening) = (reservation.clone(), listening.clone());
         async move {
-            let settings = NetSettings { congestion: Some("cubic".into()), ..Default::default() };
+            let settings = NetSettings::default();
             let listener = Listener::open(&reservation, settings, RequestBudget::new(64 << 20))
                 .expect("the address is reserved");
             listening.send(()).expect("the bench waits");

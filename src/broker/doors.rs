@@ -137,6 +137,7 @@ fn settings(config: &BrokerConfig, shards: u16) -> NetSettings {
         idle_max: config.connections_max_idle_ms.map_or(IDLE_FOR_EVER, Duration::from_millis),
         connections_max: connections_max.div_ceil(usize::from(shards)),
         backlog: config.socket_listen_backlog_size,
+        congestion: config.socket_congestion_control.clone(),
         ..NetSettings::default()
     }
 }

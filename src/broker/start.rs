@@ -39,7 +39,7 @@ use super::shard_main::{self, Setup};
 
 /// The folder of the data directory that holds the logs.
 const LOG_FOLDER: &str = "log";
-/// Memory for recent batches, of all shards together, where no setting says otherwise.
+/// Memory for recent batches, of all shards together, where nobody chose it.
 const TAIL_BYTES_DEFAULT: u64 = 256 << 20;
 /// How long an idle shard of `poll=spin` spins before it sleeps.
 const SPIN_FOR_EVER: Duration = Duration::from_secs(3600);

@@ -45,7 +45,8 @@ impl HostFacts {
             machine: uname.machine().to_string_lossy().into_owned(),
             cpus: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             numa_nodes: numa_nodes(),
-            memory_bytes: memory_bytes(&meminfo),
+            memory_bytes: cgroup_memory_bytes()
+                .map_or(memory_bytes(&meminfo), |limit| memory_bytes(&meminfo).min(limit)),
         }
     }
 }
@@ -84,6 +85,18 @@ fn memory_bytes(meminfo: &str) -> u64 {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.map_or(0, |kib| kib.saturating_mul(1024))
+}
+
+/// The smallest memory limit of the process's control groups (version 2), if one has any.
+fn cgroup_memory_bytes() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let root = Path::new("/sys/fs/cgroup");
+    let folder = root.join(own.trim_start_matches('/'));
+    let limits = folder.ancestors().take_while(|folder| folder.starts_with(root)).filter_map(|f| {
+        std::fs::read_to_string(f.join("memory.max")).ok()?.trim().parse::<u64>().ok()
+    });
+    limits.min()
 }
 
 fn numa_nodes() -> usize {

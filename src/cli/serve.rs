@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::host::FileSystemFacts;
+use super::host::{FileSystemFacts, HostFacts};
 use super::run::StartCall;
 use super::start::{announce, setting_warnings};
 use crate::admin::routes::router;
@@ -33,6 +33,11 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 const MEMLOCK_GOOD_BYTES: u64 = 64 << 20;
 /// Entries of each ring, for the start screen.
 const RING_DEPTH: u32 = 1_024;
+
+/// Recent records take one part in so many of the memory, unless a setting says otherwise.
+const TAIL_SHARE: u64 = 4;
+/// And at least so much.
+const TAIL_BYTES_MIN: u64 = 64 << 20;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -60,7 +65,7 @@ async fn serve(call: StartCall, began: Instant) -> Result<(), AnyError> {
     // First, so that an early signal finds a listener.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let config = Arc::new(options.config.clone());
+    let config = Arc::new(with_memory(options.config.clone()));
     let admin = match &config.admin_listener {
         Some(address) => Some(AdminListener::bind(address).await?),
         None => None,
@@ -102,6 +107,15 @@ async fn serve(call: StartCall, began: Instant) -> Result<(), AnyError> {
         tracing::warn!("not all was closed in time; the next start recovers it");
     }
     Ok(())
+}
+
+/// The settings with the memory for recent records chosen, where nobody has.
+fn with_memory(mut config: BrokerConfig) -> BrokerConfig {
+    if config.memory_tail_bytes.is_none() {
+        let all = HostFacts::read().memory_bytes;
+        config.memory_tail_bytes = Some((all / TAIL_SHARE).max(TAIL_BYTES_MIN));
+    }
+    config
 }
 
 /// Answers the shards' questions, each beside the others.

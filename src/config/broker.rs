@@ -41,6 +41,17 @@ pub enum PollMode {
     Spin,
 }
 
+/// Congestion control of accepted connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Congestion {
+    /// `cubic` for peers on loopback, where there is nothing to pace; the host's for others.
+    Auto,
+    /// The host's.
+    Host,
+    /// By its kernel name, `cubic` or `bbr` say.
+    Named(String),
+}
+
 /// How older records reach a consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchPath {
@@ -88,7 +99,7 @@ pub struct BrokerConfig {
     pub direct: DirectMode,
     /// `fetch.path`.
     pub fetch_path: FetchPath,
-    /// `memory.tail.bytes` of each shard; `None`: chosen from the machine's memory.
+    /// `memory.tail.bytes`, of all shards together; `None`: chosen from the machine's memory.
     pub memory_tail_bytes: Option<u64>,
     /// `num.partitions`.
     pub num_partitions: i32,
@@ -118,6 +129,8 @@ pub struct BrokerConfig {
     pub max_connections: u32,
     /// `socket.listen.backlog.size`.
     pub socket_listen_backlog_size: i32,
+    /// `socket.congestion.control`.
+    pub socket_congestion_control: Congestion,
     /// `socket.receive.buffer.bytes`; `None`: the system's.
     pub socket_receive_buffer_bytes: Option<u32>,
     /// `socket.send.buffer.bytes`; `None`: the system's.
@@ -167,6 +180,7 @@ impl BrokerConfig {
             queued_max_request_bytes: view.queued_max_request_bytes(socket_request_max_bytes)?,
             connections_max_idle_ms: u64::try_from(view.integer("connections.max.idle.ms")).ok(),
             max_connections: view.number("max.connections"),
+            socket_congestion_control: view.congestion(),
             socket_listen_backlog_size: view.number("socket.listen.backlog.size"),
             socket_receive_buffer_bytes: view.buffer_bytes("socket.receive.buffer.bytes"),
             socket_send_buffer_bytes: view.buffer_bytes("socket.send.buffer.bytes"),
@@ -340,6 +354,14 @@ impl<'a> View<'a> {
         }
         let cpus = parse_cpus(text);
         cpus.map(Some).ok_or_else(|| self.refused("cpus", "'auto' or a list such as 0,2-5"))
+    }
+
+    fn congestion(&self) -> Congestion {
+        match self.word("socket.congestion.control") {
+            "auto" => Congestion::Auto,
+            "host" => Congestion::Host,
+            name => Congestion::Named(name.to_owned()),
+        }
     }
 
     fn poll(&self) -> PollMode {

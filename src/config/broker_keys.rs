@@ -396,8 +396,8 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         "memory.tail.bytes",
         Kind::Long,
         Some("-1"),
-        "Memory of recent records that a shard keeps for consumers; -1: chosen \
-         from the machine's memory.",
+        "Memory of recent records that all shards together keep for consumers; -1: a \
+         quarter of the memory the process may use.",
     )
     .legal(Legal::AtLeast(-1))
     .unit(Unit::Bytes),
@@ -496,6 +496,14 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     described("request.timeout.ms", Kind::Int, Some("30000")).unit(Unit::Ms),
     honoured("shards", Kind::String, Some("auto"), "Number of shards; 'auto': one a usable core.")
         .legal(Legal::NotEmpty),
+    honoured(
+        "socket.congestion.control",
+        Kind::String,
+        Some("auto"),
+        "TCP congestion control of connections: a kernel name such as cubic, 'host' for the \
+         host's, or 'auto': cubic for peers on loopback, the host's for others.",
+    )
+    .legal(Legal::NotEmpty),
     honoured(
         "socket.listen.backlog.size",
         Kind::Int,

@@ -28,6 +28,7 @@ use super::connection::{self, Live};
 use super::request_budget::RequestBudget;
 use super::service::{CloseReason, Service};
 use super::socket::Socket;
+use crate::config::broker::Congestion;
 use crate::model::time::Micros;
 use crate::shard::executor::StopSignal;
 use crate::shard::sync::Event;
@@ -58,8 +59,8 @@ pub struct NetSettings {
     pub connections_max: usize,
     /// Connections that wait to be accepted.
     pub backlog: i32,
-    /// TCP congestion control of accepted sockets (`cubic`); `None` leaves the host's.
-    pub congestion: Option<String>,
+    /// TCP congestion control of accepted sockets.
+    pub congestion: Congestion,
 }
 
 impl Default for NetSettings {
@@ -72,7 +73,7 @@ impl Default for NetSettings {
             stall_max: Duration::from_secs(30),
             connections_max: 20_000,
             backlog: 1_024,
-            congestion: None,
+            congestion: Congestion::Auto,
         }
     }
 }
@@ -329,7 +330,7 @@ async fn accept_all<S: Service>(listener: &TcpListener, service: &Rc<S>, shared:
 }
 
 fn connect<S: Service>(stream: TcpStream, service: &Rc<S>, shared: &Rc<Shared>) {
-    let socket = match Socket::new(stream, shared.settings.congestion.as_deref()) {
+    let socket = match Socket::new(stream, &shared.settings.congestion) {
         Ok(socket) => socket,
         Err(error) => return tracing::warn!(%error, "cannot set up a connection"),
     };

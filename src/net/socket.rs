@@ -29,8 +29,12 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use super::chunk::Chunk;
+use crate::config::broker::Congestion;
 use crate::io::sendfile;
 use crate::io::slice::FileSlice;
+
+/// For peers on loopback: bbr would pace what never leaves the machine.
+const UNPACED: &str = "cubic";
 
 /// A connected socket.
 pub(super) struct Socket {
@@ -38,13 +42,24 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Takes over an accepted stream; sets TCP_NODELAY and, if given, the congestion control.
-    pub(super) fn new(stream: TcpStream, congestion: Option<&str>) -> io::Result<Socket> {
+    /// Takes over an accepted stream; sets TCP_NODELAY and the congestion control.
+    pub(super) fn new(stream: TcpStream, congestion: &Congestion) -> io::Result<Socket> {
         stream.set_nodelay(true)?;
         let socket = Socket { stream: RefCell::new(stream) };
         rustix::io::ioctl_fionbio(socket.descriptor(), true)?; // K1
-        if let Some(congestion) = congestion {
-            rustix::net::sockopt::set_tcp_congestion(socket.descriptor(), congestion)?;
+        let (name, asked) = match congestion {
+            Congestion::Auto if socket.peer()?.ip().to_canonical().is_loopback() => {
+                (UNPACED, false)
+            }
+            Congestion::Auto | Congestion::Host => return Ok(socket),
+            Congestion::Named(name) => (name.as_str(), true),
+        };
+        let set = rustix::net::sockopt::set_tcp_congestion(socket.descriptor(), name);
+        if let Err(error) = set
+            && asked
+        {
+            // The connection works as well as the host's own lets it.
+            tracing::warn!(%error, name, "socket.congestion.control cannot be set");
         }
         Ok(socket)
     }

@@ -17,6 +17,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use crate::config::topic::FlushPolicy;
 use crate::io::directory::Directory;
 use crate::io::file::{File, IoError};
@@ -27,6 +29,7 @@ use crate::storage::log::{Inner, Life, Log, LogError, State};
 use crate::storage::names;
 use crate::storage::options::PROVEN_BYTES_MAX;
 use crate::storage::plan::{Proven, Spare, Work};
+use crate::storage::read_ahead::Range;
 use crate::storage::segment::{Mark, Slot, Sums};
 
 /// A write under way.
@@ -86,6 +89,11 @@ enum Done<F> {
     DiskFull {
         creating: bool,
         spare: Option<Spare<F>>,
+    },
+    /// A range was read ahead; `None`: it could not be, and the reader finds out why.
+    Prefetched {
+        range: Range,
+        bytes: Option<Bytes>,
     },
     Failed {
         error: IoError,
@@ -177,6 +185,19 @@ impl<D: Directory> Inner<D> {
         let durable = {
             let mut state = self.state.borrow_mut();
             state.jobs.in_flight -= 1;
+            if let Done::Prefetched { range, bytes } = done {
+                state.read_ahead.done(range);
+                drop(state);
+                if let Some(bytes) = bytes {
+                    self.tail.budget().keep_chunk(
+                        self.place(range.segment, range.position),
+                        bytes,
+                        true,
+                    );
+                }
+                self.moved.notify();
+                return;
+            }
             if let Done::Failed { error } = done {
                 self.fail_stop.fail(error);
             }
@@ -267,6 +288,10 @@ async fn perform<D: Directory>(inner: Rc<Inner<D>>, work: Work<D::File>) -> Done
         }
         Work::Seal { base, file, bytes, index } => {
             seal(&inner.directory, base, &*file, bytes, &index).await
+        }
+        Work::Prefetch { range } => {
+            let bytes = inner.read_range(range).await.ok();
+            Ok(Done::Prefetched { range, bytes })
         }
         Work::Checkpoint => match inner.store_checkpoint(false, None, Derived::Save).await {
             Ok(()) => Ok(Done::Checkpointed { stored: true }),
@@ -419,6 +444,7 @@ impl<F: File> State<F> {
                 }
             }
             Done::Failed { .. } => unreachable!("A6: a failure stops the directory"),
+            Done::Prefetched { .. } => unreachable!("it changes nothing of the log"),
         }
     }
 

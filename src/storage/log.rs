@@ -31,6 +31,7 @@ use crate::storage::checkpoint::CheckpointFile;
 use crate::storage::epochs::EpochTable;
 use crate::storage::options::{FailStop, LogOptions, PROVEN_BYTES_MAX, QUEUED_BYTES_MAX};
 use crate::storage::plan::Jobs;
+use crate::storage::read_ahead::ReadAhead;
 use crate::storage::segment::{Mark, Segment, Slot};
 use crate::storage::signal::{Gate, Signal};
 use crate::storage::tail::{Tail, TailBatch, TailBudget, TailRead};
@@ -171,6 +172,7 @@ pub(super) struct State<F> {
     /// When an attempt to get space last failed.
     pub(super) disk_full: Option<Timestamp>,
     pub(super) life: Life,
+    pub(super) read_ahead: ReadAhead,
 }
 
 /// Whether the log takes appends.

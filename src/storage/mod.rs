@@ -14,12 +14,14 @@ pub mod retention;
 pub mod tail;
 
 mod checkpoint;
+mod chunks;
 mod closing;
 mod epochs;
 pub mod lookup;
 mod names;
 mod offset_index;
 mod plan;
+mod read_ahead;
 mod segment;
 mod signal;
 mod snapshot;

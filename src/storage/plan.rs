@@ -34,6 +34,7 @@ use crate::storage::options::{
     ALLOCATE_BYTES_MAX, ALLOCATE_BYTES_MIN, DISK_FULL_RETRY_MS, PROVEN_BYTES_MAX, PROVEN_MS,
     WRITE_AHEAD_BYTES_MIN, WRITE_BYTES_MAX, WRITES_IN_FLIGHT_MAX,
 };
+use crate::storage::read_ahead::Range;
 use crate::storage::segment::{Mark, Segment, Slot, block_ceil, block_floor};
 
 /// Space asked for when no more can be had.
@@ -62,6 +63,8 @@ pub(super) enum Work<F: File> {
     Seal { base: Offset, file: Rc<F>, bytes: u64, index: Vec<u8> },
     /// Write the checkpoint.
     Checkpoint,
+    /// Reads a range before a reader asks for it.
+    Prefetch { range: Range },
 }
 
 /// How far the log is proven to be durable: a segment, and a boundary in it.
@@ -92,6 +95,10 @@ impl<F: File> State<F> {
     pub(super) fn next_work(&mut self) -> Option<Work<F>> {
         if self.jobs.pauses > 0 || self.life == Life::Ended {
             return None;
+        }
+        if let Some(range) = self.read_ahead.next() {
+            self.jobs.in_flight += 1;
+            return Some(Work::Prefetch { range });
         }
         let checkpoint = self.plan_checkpoint();
         if checkpoint.is_none() && self.jobs.clean_on_disk {

@@ -13,14 +13,16 @@
 //! Per read from the disk: one read of up to a chunk, kept for those who follow; no copy. The
 //! chunk of a growing segment is cut at its written end, so it never holds what is yet to change.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::io::directory::Directory;
-use crate::io::file::File;
+use crate::io::file::{File, IoError};
 use crate::io::slice::{FileSlice, Slice};
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::record::batch::{Batch, BatchHeader, BatchInfo, HEADER_BYTES};
+use crate::storage::chunks::Place;
 use crate::storage::log::{Inner, Log, LogError};
+use crate::storage::read_ahead::{CHUNKS_AHEAD, Range};
 use crate::storage::segment::Mark;
 use crate::storage::walk::{Course, Look, acceptable, walk};
 
@@ -131,14 +133,57 @@ impl<D: Directory> Inner<D> {
             segment.map(|segment| (segment.base, segment.sealed)).ok_or(())
         }
         .map_err(|()| self.out_of_range())?;
-        let (start, limit) = self.start_of(base, request.from).await?;
+        let resumed = self.state.borrow().read_ahead.resume(base, request.from);
+        let (start, limit) = match resumed {
+            Some(start) => (start, self.readable(base).await?),
+            None => self.start_of(base, request.from).await?,
+        };
         if request.path == ReadPath::Sendfile && sealed {
             let piece = self.file_piece(base, start, limit, request).await?;
             if let Some(piece) = piece {
                 return Ok(piece);
             }
         }
-        self.memory_piece(base, start, limit, request).await
+        let (piece, end) = self.memory_piece(base, start, limit, request).await?;
+        self.state.borrow_mut().read_ahead.ended(base, end);
+        if resumed.is_some() {
+            self.read_ahead(base, end.position, limit); // B1
+        }
+        Ok(piece)
+    }
+
+    /// Asks for the chunks behind `position` that are not in memory yet.
+    fn read_ahead(&self, base: Offset, position: u64, limit: u64) {
+        let budget = self.tail.budget();
+        let mut state = self.state.borrow_mut();
+        let mut at = budget.chunks().end_of(self.place(base, position)).unwrap_or(position);
+        for _ in 0..CHUNKS_AHEAD {
+            let length = usize::try_from(limit.saturating_sub(at)).unwrap_or(usize::MAX);
+            let length = length.min(CHUNK_BYTES_MAX);
+            if length == 0 || !budget.may_read_ahead(length) {
+                return;
+            }
+            match budget.chunks().end_of(self.place(base, at)) {
+                Some(end) => at = end,
+                None => {
+                    if state.read_ahead.want(Range { segment: base, position: at, length }) {
+                        self.work.notify();
+                    }
+                    at += length as u64;
+                }
+            }
+        }
+    }
+
+    /// A place in this log.
+    pub(super) fn place(&self, segment: Offset, position: u64) -> Place {
+        Place { log: self.tail.log, segment, position }
+    }
+
+    /// Reads a range of a segment, as it is.
+    pub(super) async fn read_range(&self, range: Range) -> Result<Bytes, IoError> {
+        let file = self.file_of(range.segment).await?;
+        file.read_at(range.position, range.length).await
     }
 
     /// Where a walk to `offset` begins, and up to where the segment can be read.
@@ -160,7 +205,7 @@ impl<D: Directory> Inner<D> {
         start: Mark,
         limit: u64,
         request: &ReadRequest,
-    ) -> Result<Piece, LogError> {
+    ) -> Result<(Piece, Mark), LogError> {
         let mut piece =
             Piece { slices: Vec::new(), next_offset: request.from, bytes: 0, exhausted: false };
         let mut at = start;
@@ -199,7 +244,7 @@ impl<D: Directory> Inner<D> {
             at = Mark { position: at.position + u64::from(info.bytes), offset: info.end_offset() };
         }
         end_run(&mut run, &mut piece);
-        Ok(piece)
+        Ok((piece, at))
     }
 
     /// The numbers of the batch at `at`, of which `chunk` then holds all bytes, checked (F2).
@@ -245,18 +290,43 @@ impl<D: Directory> Inner<D> {
         needed: usize,
         wanted: usize,
     ) -> Result<Bytes, LogError> {
-        let budget = self.tail.budget();
-        let held = budget.chunk(self.tail.log, base, at.position);
-        if let Some(bytes) = held.filter(|bytes| needed.max(needed_bytes(bytes)) <= bytes.len()) {
-            return Ok(bytes);
+        loop {
+            let moved = self.moved.listen();
+            if let Some(bytes) = self.held(base, at.position, needed) {
+                return Ok(bytes);
+            }
+            let behind = self.tail.budget().chunks().end_of(self.place(base, at.position));
+            let missing = behind.unwrap_or(at.position);
+            let comes = self.state.borrow().read_ahead.reads(base, missing);
+            if !comes || self.fail_stop.failed().is_some() {
+                break;
+            }
+            moved.await;
         }
         let room = usize::try_from(limit - at.position).unwrap_or(usize::MAX);
         let length = wanted.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(needed).min(room);
-        let file = self.file_of(base).await.map_err(|error| self.read_error(error, at))?;
-        let bytes = file.read_at(at.position, length).await;
-        let bytes = bytes.map_err(|error| self.read_error(error, at))?;
-        budget.keep_chunk(self.tail.log, base, at.position, bytes.clone());
+        let range = Range { segment: base, position: at.position, length };
+        let bytes = self.read_range(range).await.map_err(|error| self.read_error(error, at))?;
+        self.tail.budget().keep_chunk(self.place(base, at.position), bytes.clone(), false);
         Ok(bytes)
+    }
+
+    /// Bytes at `position` that are in memory, if they are enough for the batch they begin.
+    ///
+    /// A batch across two chunks is joined: the one copy on this path.
+    fn held(&self, base: Offset, position: u64, needed: usize) -> Option<Bytes> {
+        let chunks = self.tail.budget().chunks();
+        let first = chunks.get(self.place(base, position))?;
+        let needed = needed.max(needed_bytes(&first));
+        if needed <= first.len() {
+            return Some(first);
+        }
+        let second = chunks.get(self.place(base, position + first.len() as u64))?;
+        let rest = second.get(..needed - first.len())?;
+        let mut joined = BytesMut::with_capacity(needed);
+        joined.extend_from_slice(&first);
+        joined.extend_from_slice(rest);
+        Some(joined.freeze())
     }
 
     /// A range of the sealed segment's file; `None` where there is no descriptor.

@@ -35,6 +35,7 @@ use crate::storage::names::{self, Name};
 use crate::storage::offset_index::SparseIndex;
 use crate::storage::options::{ALLOCATE_BYTES_MIN, LogOptions};
 use crate::storage::plan::{Jobs, Proven};
+use crate::storage::read_ahead::ReadAhead;
 use crate::storage::segment::{Mark, Segment, Slot, Sums, block_ceil, block_floor};
 use crate::storage::signal::{Gate, Signal};
 use crate::storage::snapshot;
@@ -192,6 +193,7 @@ impl<D: Directory> Log<D> {
             bytes_since_snapshot: replay.iter().map(|batch| u64::from(batch.bytes)).sum(),
             disk_full: None,
             life: Life::Open,
+            read_ahead: ReadAhead::default(),
         };
         let epochs = state.epochs.entries().to_vec();
         let log = Log { inner: Inner::assemble(directory, state, shared, file) };

@@ -24,6 +24,7 @@ use bytes::Bytes;
 
 use crate::model::offset::Offset;
 use crate::record::batch::BatchInfo;
+use crate::storage::chunks::{Chunks, Place};
 
 /// Pinned batches looked at before one eviction gives up; the next one goes on.
 const EVICT_PINNED_MAX: usize = 32;
@@ -36,7 +37,7 @@ const PINNED_FACTOR_MAX: usize = 4;
 /// Buffers up to this size are pinned without regard to the batch's size.
 const PINNED_BYTES_FREE: usize = 16 << 10;
 /// The part of the budget that chunks of cold reads may take: one in so many.
-const CHUNKS_SHARE: usize = 8;
+const CHUNKS_SHARE: usize = 4;
 
 /// A batch fit to be kept: `batch` itself, or a copy where it would pin a much larger buffer.
 ///
@@ -80,16 +81,7 @@ pub struct TailBudget {
     used: Cell<usize>,
     next_log: Cell<u64>,
     arrivals: RefCell<VecDeque<(Weak<Tail>, Offset)>>,
-    chunks: RefCell<VecDeque<Chunk>>,
-}
-
-/// A range of a segment that was read from the disk.
-#[derive(Clone, Debug)]
-struct Chunk {
-    log: u64,
-    segment: Offset,
-    position: u64,
-    bytes: Bytes,
+    chunks: Chunks,
 }
 
 impl TailBudget {
@@ -100,7 +92,7 @@ impl TailBudget {
             used: Cell::new(0),
             next_log: Cell::new(0),
             arrivals: RefCell::new(VecDeque::new()),
-            chunks: RefCell::new(VecDeque::new()),
+            chunks: Chunks::default(),
         }
     }
 
@@ -146,41 +138,26 @@ impl TailBudget {
         }
     }
 
-    /// The longest piece of a chunk that begins at `position`.
-    pub(super) fn chunk(&self, log: u64, segment: Offset, position: u64) -> Option<Bytes> {
-        let chunks = self.chunks.borrow();
-        chunks.iter().rev().find_map(|chunk| {
-            let skip = position.checked_sub(chunk.position)?;
-            let skip = usize::try_from(skip).ok()?;
-            let hit = chunk.log == log && chunk.segment == segment && skip < chunk.bytes.len();
-            hit.then(|| chunk.bytes.slice(skip..))
-        })
+    /// What was read from the disk and is still held.
+    pub(super) fn chunks(&self) -> &Chunks {
+        &self.chunks
     }
 
-    /// Keeps a chunk; the oldest go.
-    pub(super) fn keep_chunk(&self, log: u64, segment: Offset, position: u64, bytes: Bytes) {
-        let mut chunks = self.chunks.borrow_mut();
-        let share = self.limit / CHUNKS_SHARE;
+    /// Whether `bytes` more may be read ahead.
+    pub(super) fn may_read_ahead(&self, bytes: usize) -> bool {
+        self.chunks.may_read_ahead(bytes, self.limit / CHUNKS_SHARE)
+    }
+
+    /// Keeps a chunk from the disk; others go for it.
+    pub(super) fn keep_chunk(&self, place: Place, bytes: Bytes, ahead: bool) {
         self.add(bytes.len());
-        let mut held = bytes.len() + chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>();
-        chunks.push_back(Chunk { log, segment, position, bytes });
-        while held > share {
-            let Some(oldest) = chunks.pop_front() else { break };
-            held -= oldest.bytes.len();
-            self.sub(oldest.bytes.len());
-        }
-        drop(chunks);
+        self.sub(self.chunks.keep(place, bytes, ahead, self.limit / CHUNKS_SHARE));
         self.evict();
     }
 
-    /// Forgets the chunks of a log: it was truncated or deleted.
+    /// Drops the chunks of a log.
     pub(super) fn forget_chunks(&self, log: u64) {
-        self.chunks.borrow_mut().retain(|chunk| {
-            if chunk.log == log {
-                self.sub(chunk.bytes.len());
-            }
-            chunk.log != log
-        });
+        self.sub(self.chunks.forget(log));
     }
 }
 
@@ -385,13 +362,14 @@ mod tests {
     }
 
     #[test]
-    fn chunks_keep_to_their_share() {
-        let budget = TailBudget::new(800);
-        budget.keep_chunk(1, Offset(0), 0, Bytes::from(vec![1; 60]));
-        budget.keep_chunk(1, Offset(0), 60, Bytes::from(vec![2; 60]));
-        assert!(budget.chunk(1, Offset(0), 59).is_none());
-        assert_eq!(budget.chunk(1, Offset(0), 100).unwrap().len(), 20);
-        assert!(budget.chunk(2, Offset(0), 100).is_none());
+    fn chunks_count_in_the_budget_and_keep_to_their_share() {
+        let budget = TailBudget::new(100 * CHUNKS_SHARE);
+        let place = |position| Place { log: 1, segment: Offset(0), position };
+        budget.keep_chunk(place(0), Bytes::from(vec![1; 60]), false);
+        budget.keep_chunk(place(60), Bytes::from(vec![2; 60]), true);
+        assert!(!budget.may_read_ahead(1));
+        assert_eq!(budget.used(), 60);
+        assert!(budget.chunks().get(place(0)).is_none());
         budget.forget_chunks(1);
         assert_eq!(budget.used(), 0);
     }

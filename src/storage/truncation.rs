@@ -53,6 +53,7 @@ impl<D: Directory> Log<D> {
         let remains = inner.state.borrow_mut().cut(segment, cut);
         inner.tail.truncate(cut.offset);
         inner.tail.budget().forget_chunks(inner.tail.log);
+        inner.state.borrow_mut().read_ahead.forget();
         let done = inner.finish_cut(segment, cut, remains).await;
         done.map_err(|error| inner.fail_hard(error))?;
         drop((pause, held));
