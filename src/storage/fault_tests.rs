@@ -315,3 +315,64 @@ fn deleting_leaves_nothing_behind() {
     let root = disk.root();
     assert_eq!(life.run(async move { root.list().await }), Ok(Vec::new()));
 }
+
+/// A reader that goes on gets every byte, batches across two chunks too, and the disk is read
+/// ahead of it: once for each chunk, though its reads end inside of them.
+#[test]
+fn a_sequential_reader_is_read_ahead_of() {
+    let disk = Disk::new(5);
+    let options = LogOptions { segment_bytes: 40 << 20, ..OPTIONS };
+    let (mut life, _) = open(&disk, options, 16 << 20);
+    let mut all = Vec::new();
+    for at in 0..800_i64 {
+        let payload = 20_000 + usize::try_from(at * 7919 % 60_000).unwrap();
+        all.extend_from_slice(&life.append(payload, at).unwrap());
+        if at % 8 == 0 {
+            life.flush().unwrap();
+        }
+    }
+    life.flush().unwrap();
+    let reads = disk.reads();
+    let (mut got, mut next) = (Vec::new(), 0);
+    while next < life.next.get() {
+        let (bytes, after) = life.read(next, 300_000).unwrap();
+        got.extend_from_slice(&bytes);
+        next = after;
+        life.settle(&disk);
+    }
+    assert!(got == all, "the same bytes in the same order");
+    let cold = (all.len() - (16 << 20)) / (1 << 20);
+    let reads = usize::try_from(disk.reads() - reads).unwrap();
+    assert!(cold <= reads && reads <= cold + 10, "{reads} reads of {cold} MiB");
+}
+
+/// Bytes that were read ahead are not served after a truncation that replaced them.
+#[test]
+fn what_was_read_ahead_is_forgotten_by_a_truncation() {
+    let disk = Disk::new(6);
+    let options = LogOptions { segment_bytes: 40 << 20, ..OPTIONS };
+    let (mut life, _) = open(&disk, options, 4 << 20);
+    for at in 0..200 {
+        life.append(50_000, at).unwrap();
+        life.flush().unwrap();
+    }
+    let (_, next) = life.read(0, 200_000).unwrap();
+    let (_, next) = life.read(next, 200_000).unwrap();
+    life.settle(&disk);
+    let log = life.log.clone();
+    let end = life.run(async move { log.truncate_to(Offset(next)).await }).unwrap();
+    life.next.set(end.0);
+    let mut fresh = Vec::new();
+    for at in 0..200 {
+        fresh.extend_from_slice(&life.append(50_001, 1_000 + at).unwrap());
+        life.flush().unwrap();
+    }
+    let mut got = Vec::new();
+    let mut from = end.0;
+    while from < life.next.get() {
+        let (bytes, after) = life.read(from, 1 << 20).unwrap();
+        got.extend_from_slice(&bytes);
+        from = after;
+    }
+    assert!(got == fresh, "the new bytes and no others");
+}
