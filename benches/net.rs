@@ -1,4 +1,4 @@
-//! Claims: what one shard's net answers a second over loopback, and what a hop between two costs.
+//! Claim: what one shard's net answers a second over loopback.
 //!
 //! The client is one blocking thread: it writes one request on each of its connections, then
 //! reads one answer from each. So the figure is of server and client together on this machine.
@@ -11,11 +11,10 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use yeoul::io::slice::Slice;
-use yeoul::model::ids::ShardId;
 use yeoul::net::listener::{Listener, NetSettings, reserve};
 use yeoul::net::request_budget::RequestBudget;
 use yeoul::net::service::{Admitted, Reply, ResponseFrame, Service};
-use yeoul::shard::executor::{Links, NoLinks, ShardContext, ShardSettings, Shards, start};
+use yeoul::shard::executor::{NoLinks, ShardContext, ShardSettings, Shards, start};
 
 struct Echo;
 
@@ -84,56 +83,12 @@ fn echo(criterion: &mut Criterion) {
     shards.wait().expect("no shard panicked");
 }
 
-struct Pings;
-
-impl Links for Pings {
-    type Request = u64;
-    type Answer = u64;
-    type Call = ();
-    type CallAnswer = ();
-    type Command = u64;
-    type CommandAnswer = Duration;
-}
-
-#[allow(clippy::disallowed_methods)] // a bench reads the clock
-fn hop(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("mesh_round_trip");
-    for (name, spin) in [("parked", None), ("spinning", Some(Duration::from_micros(50)))] {
-        let settings = ShardSettings { shards: Some(2), spin, ..ShardSettings::default() };
-        let (shards, control) = start(&settings, |context: ShardContext<Pings>| async move {
-            context.mesh.serve(|_from, n| Box::pin(async move { n }));
-            let mesh = context.mesh.clone();
-            context.commands.serve(move |rounds| {
-                let mesh = mesh.clone();
-                Box::pin(async move {
-                    let begin = Instant::now();
-                    for n in 0..rounds {
-                        let reply = mesh.submit(ShardId(1), n).await;
-                        reply.await.expect("the other shard lives");
-                    }
-                    begin.elapsed()
-                })
-            });
-            context.stop.wait().await;
-        })
-        .expect("the shards start");
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|rounds| {
-                control.shards.send_blocking(ShardId(0), rounds).expect("the shard lives")
-            });
-        });
-        shards.stop();
-        shards.wait().expect("no shard panicked");
-    }
-    group.finish();
-}
-
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2));
-    targets = echo, hop
+    targets = echo
 }
 criterion_main!(benches);

@@ -27,7 +27,14 @@ step_lint() { cargo clippy --locked --all-targets -- -D warnings; }
 
 step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items; }
 
-step_test() { cargo test --locked; }
+# With the brokers of the tests on 1, 2 and 5 shards mixed; then on as many each, and on more than there are cores.
+step_test() {
+  local shards
+  cargo test --locked
+  for shards in 1 2 $(($(nproc) + 3)); do
+    YEOUL_TEST_SHARDS=$shards cargo test --locked --test integration
+  done
+}
 
 # The scripts parse, and say what they do.
 step_scripts() {

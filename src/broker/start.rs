@@ -159,6 +159,7 @@ fn shard_settings(config: &BrokerConfig) -> ShardSettings {
             PollMode::Adaptive { spin_us } => Some(Duration::from_micros(u64::from(spin_us))),
             PollMode::Spin => Some(SPIN_FOR_EVER),
         },
+        ring_depth: Some(usize::try_from(config.ring_depth).expect("at most 32,768")),
     }
 }
 

@@ -31,8 +31,6 @@ use crate::shard::placement::{Memlock, Place, io_memory_bytes};
 const STOP_MAX: Duration = Duration::from_secs(10);
 /// Lockable memory below which registered buffers are held back.
 const MEMLOCK_GOOD_BYTES: u64 = 64 << 20;
-/// Entries of each ring, for the start screen.
-const RING_DEPTH: u32 = 1_024;
 
 /// Recent records take one part in so many of the memory, unless a setting says otherwise.
 const TAIL_SHARE: u64 = 4;
@@ -148,7 +146,7 @@ fn started(
         cluster_id: broker.data.cluster_id().to_owned(),
         cluster_is_new: broker.cluster_is_new,
         shard_cpus: broker.shards.places.iter().map(cpu).collect(),
-        ring_depth: RING_DEPTH,
+        ring_depth: broker.config.ring_depth,
         io_memory_bytes: io_memory_bytes(memlock, broker.shards.places.len()) as u64,
         memlock_bytes: (memlock.limit_bytes != u64::MAX).then_some(memlock.limit_bytes),
         kafka: broker.addresses.iter().map(SocketAddr::to_string).collect(),

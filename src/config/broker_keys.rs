@@ -475,7 +475,7 @@ pub const BROKER_SETTINGS: &[Setting] = &[
          reactor.spin.us first (adaptive), or never sleep (spin).",
     )
     .legal(Legal::OneOf(POLL_MODES)),
-    honoured("reactor.ring.depth", Kind::Int, Some("512"), "Entries of each io_uring of a shard.")
+    honoured("reactor.ring.depth", Kind::Int, Some("1024"), "Entries of each io_uring of a shard.")
         .legal(Legal::Between(32, 32_768)),
     honoured(
         "reactor.spin.us",

@@ -38,7 +38,8 @@ pub(super) const PREEMPT_TIMER: Duration = Duration::from_micros(500);
 /// task, because the thread lost its processor for that long, it would sleep for ever (1 of 40
 /// starts at 500 us on a busy machine).
 const PREEMPT_TIMER_AT_START: Duration = Duration::from_secs(10);
-/// Entries of each ring; one is in use for each connection that waits.
+/// Entries of each ring where nothing else is asked for; one is in use for each connection that
+/// waits.
 const RING_DEPTH: usize = 1_024;
 /// Threads a shard for calls that block: the second so that one slow unlink holds up no roll.
 const BLOCKING_THREADS: usize = 2;
@@ -83,6 +84,8 @@ pub struct ShardSettings {
     /// cuts an idle round trip by two thirds and costs a core that a client may need. Has no
     /// effect on shards that are not pinned.
     pub spin: Option<Duration>,
+    /// Entries of each of a shard's rings; `None`: 1,024.
+    pub ring_depth: Option<usize>,
 }
 
 /// Why the shards did not start or did not end well.
@@ -360,12 +363,12 @@ where
 {
     let usable = placement::usable_cpus();
     let places = placement::places(settings.shards, settings.cpus.as_deref(), &usable)?;
-    start_at(places, settings.spin, body)
+    start_at(places, settings, body)
 }
 
 fn start_at<L, F, Fut>(
     places: Vec<Place>,
-    spin: Option<Duration>,
+    settings: &ShardSettings,
     body: F,
 ) -> Result<(Shards, ControlEnd<L>), StartError>
 where
@@ -396,7 +399,7 @@ where
             started,
         };
         let body = body.clone();
-        let builder = builder(&shards.places[index], io_memory, spin);
+        let builder = builder(&shards.places[index], io_memory, settings);
         match builder.spawn(move || run(seed, body)) {
             Ok(handle) => shards.handles.push(handle),
             Err(error) => return Err(give_up(shards, shard_id(index), error.to_string())),
@@ -413,14 +416,14 @@ where
     Ok((shards, control_end))
 }
 
-fn builder(place: &Place, io_memory: usize, spin: Option<Duration>) -> LocalExecutorBuilder {
+fn builder(place: &Place, io_memory: usize, settings: &ShardSettings) -> LocalExecutorBuilder {
     let builder = LocalExecutorBuilder::new(placement_of(place))
         .name("shard")
         .io_memory(io_memory)
-        .ring_depth(RING_DEPTH)
+        .ring_depth(settings.ring_depth.unwrap_or(RING_DEPTH))
         .preempt_timer(PREEMPT_TIMER_AT_START)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS));
-    match spin {
+    match settings.spin {
         Some(spin) => builder.spin_before_park(spin),
         None => builder,
     }
@@ -494,7 +497,8 @@ where
     let (result_sender, result) = flume::bounded(1);
     let body = Arc::new(std::sync::Mutex::new(Some(body)));
     let places = vec![Place::Among(placement::usable_cpus())];
-    let (shards, _control) = start_at::<NoLinks, _, _>(places, None, move |_context| {
+    let settings = ShardSettings::default();
+    let (shards, _control) = start_at::<NoLinks, _, _>(places, &settings, move |_context| {
         let body = body.lock().ok().and_then(|mut body| body.take());
         let result_sender = result_sender.clone();
         async move {

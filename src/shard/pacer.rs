@@ -12,7 +12,7 @@
 //! word comes from outside, where no round can swallow it.
 //!
 //! Invariants
-//!   P1  A shard that sleeps with a runnable task and missed its beat is woken within 2 ms and
+//!   P1  A shard that sleeps with a runnable task and missed its beat is woken within 5 ms and
 //!       the longest nap of any shard, two [`PACE`]s when none is idle, and again until it beats.
 //!   P2  At most [`KICKS_MAX`] wake-ups wait in a shard: the runtime counts a task's wakers in
 //!       16 bits. A shard that is busy for so long gets no more until it beats.
@@ -31,8 +31,9 @@ use crate::model::time::Micros;
 /// How often the pacer looks, unless no beat is due before.
 pub const PACE: Duration = Duration::from_millis(5);
 /// How late a beat may be.
-const GRACE_US: u64 = 2_000;
-/// How soon it looks again at a shard that it had to wake: the same may happen to that wake-up.
+const GRACE_US: u64 = 5_000;
+/// How soon it looks again at a shard that it had to wake, the first time: the same may happen to
+/// that wake-up. Later more seldom, up to [`PACE`]: the shard may just wait for a processor.
 const PACE_AFTER_KICK: Duration = Duration::from_millis(1);
 /// Wake-ups on their way to one shard.
 const KICKS_MAX: u64 = 10_000;
@@ -155,8 +156,9 @@ pub(super) fn start(pulses: Vec<Arc<Pulse>>) -> std::io::Result<()> {
 
 /// How long the pacer sleeps: while all shards nap, as long as they do.
 fn pause(watched: &[Watched], now: Micros) -> Duration {
-    if watched.iter().any(|watched| watched.kicks > 0) {
-        return PACE_AFTER_KICK;
+    let kicks = watched.iter().map(|watched| watched.kicks).filter(|&kicks| kicks > 0).min();
+    if let Some(kicks) = kicks {
+        return PACE_AFTER_KICK.saturating_mul(u32::try_from(kicks).unwrap_or(u32::MAX)).min(PACE);
     }
     let overdue_us = watched.iter().map(Watched::overdue_us).min().unwrap_or(0);
     Duration::from_micros(overdue_us.saturating_sub(now.0)).max(PACE)
@@ -207,9 +209,11 @@ mod tests {
         let pulse = Pulse::new();
         pulse.beat(Micros(70_000));
         let mut watched = vec![Watched { pulse: Arc::clone(&pulse), beats: 1, kicks: 0 }];
-        assert_eq!(pause(&watched, Micros(6_000)), Duration::from_millis(66));
-        assert_eq!(pause(&watched, Micros(71_000)), PACE);
-        watched[0].kicks = 1;
-        assert_eq!(pause(&watched, Micros(6_000)), PACE_AFTER_KICK);
+        assert_eq!(pause(&watched, Micros(6_000)), Duration::from_millis(69));
+        assert_eq!(pause(&watched, Micros(74_000)), PACE);
+        for (kicks, expected) in [(1, PACE_AFTER_KICK), (3, PACE_AFTER_KICK * 3), (9, PACE)] {
+            watched[0].kicks = kicks;
+            assert_eq!(pause(&watched, Micros(6_000)), expected);
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod appender;
 pub mod log;
+pub mod offset_index;
 pub mod options;
 pub mod reader;
 pub mod recovery;
@@ -19,7 +20,6 @@ mod closing;
 mod epochs;
 pub mod lookup;
 mod names;
-mod offset_index;
 mod plan;
 mod read_ahead;
 mod segment;

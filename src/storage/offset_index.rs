@@ -26,7 +26,7 @@ const CRC_BYTES: usize = 4;
 
 /// One indexed batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Base offset less the segment's.
     pub(super) relative_offset: u32,
     /// Where the batch begins in the file.
@@ -39,7 +39,7 @@ pub(super) struct Entry {
 
 /// The index with the sums of its segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SparseIndex {
+pub struct SparseIndex {
     /// The segment's base offset.
     pub(super) base: Offset,
     /// Offset after the last batch noted.
@@ -57,7 +57,8 @@ pub(super) struct SparseIndex {
 }
 
 impl SparseIndex {
-    pub(super) fn new(base: Offset) -> SparseIndex {
+    /// An index without entries of the segment that begins at `base`.
+    pub fn new(base: Offset) -> SparseIndex {
         SparseIndex {
             base,
             end: base,
@@ -70,7 +71,7 @@ impl SparseIndex {
     }
 
     /// Notes the next batch; every `interval_bytes` or so one gets an entry.
-    pub(super) fn note(&mut self, info: &BatchInfo, header: &[u8], interval_bytes: u32) {
+    pub fn note(&mut self, info: &BatchInfo, header: &[u8], interval_bytes: u32) {
         assert!(self.end <= info.base_offset, "batches come in order");
         let position = u32::try_from(self.bytes).expect("a segment is below 4 GiB");
         let relative = info.base_offset.0 - self.base.0;
@@ -94,7 +95,7 @@ impl SparseIndex {
     }
 
     /// The last entry at or before `offset`.
-    pub(super) fn at_or_before(&self, offset: Offset) -> Option<Entry> {
+    pub fn at_or_before(&self, offset: Offset) -> Option<Entry> {
         let after = self.entries.partition_point(|e| self.offset_of(e) <= offset);
         after.checked_sub(1).map(|at| self.entries[at])
     }
