@@ -192,6 +192,39 @@ fuzz! {
         describe_cluster::DescribeClusterResponse;
     describe_topic_partitions: describe_topic_partitions::DescribeTopicPartitionsRequest,
         describe_topic_partitions::DescribeTopicPartitionsResponse;
+    join_group: join_group::JoinGroupRequest, join_group::JoinGroupResponse;
+    sync_group: sync_group::SyncGroupRequest, sync_group::SyncGroupResponse;
+    heartbeat: heartbeat::HeartbeatRequest, heartbeat::HeartbeatResponse;
+    leave_group: leave_group::LeaveGroupRequest, leave_group::LeaveGroupResponse;
+    offset_commit: offset_commit::OffsetCommitRequest, offset_commit::OffsetCommitResponse;
+    offset_fetch: offset_fetch::OffsetFetchRequest, offset_fetch::OffsetFetchResponse;
+    describe_groups: describe_groups::DescribeGroupsRequest, describe_groups::DescribeGroupsResponse;
+    list_groups: list_groups::ListGroupsRequest, list_groups::ListGroupsResponse;
+    delete_groups: delete_groups::DeleteGroupsRequest, delete_groups::DeleteGroupsResponse;
+    offset_delete: offset_delete::OffsetDeleteRequest, offset_delete::OffsetDeleteResponse;
+    create_partitions: create_partitions::CreatePartitionsRequest, create_partitions::CreatePartitionsResponse;
+    delete_records: delete_records::DeleteRecordsRequest, delete_records::DeleteRecordsResponse;
+    incremental_alter_configs: incremental_alter_configs::IncrementalAlterConfigsRequest, incremental_alter_configs::IncrementalAlterConfigsResponse;
+    alter_configs: alter_configs::AlterConfigsRequest, alter_configs::AlterConfigsResponse;
+    list_config_resources: list_config_resources::ListConfigResourcesRequest, list_config_resources::ListConfigResourcesResponse;
+    describe_log_dirs: describe_log_dirs::DescribeLogDirsRequest, describe_log_dirs::DescribeLogDirsResponse;
+    describe_producers: describe_producers::DescribeProducersRequest, describe_producers::DescribeProducersResponse;
+    describe_quorum: describe_quorum::DescribeQuorumRequest, describe_quorum::DescribeQuorumResponse;
+    update_features: update_features::UpdateFeaturesRequest, update_features::UpdateFeaturesResponse;
+    elect_leaders: elect_leaders::ElectLeadersRequest, elect_leaders::ElectLeadersResponse;
+    alter_partition_reassignments: alter_partition_reassignments::AlterPartitionReassignmentsRequest, alter_partition_reassignments::AlterPartitionReassignmentsResponse;
+    list_partition_reassignments: list_partition_reassignments::ListPartitionReassignmentsRequest, list_partition_reassignments::ListPartitionReassignmentsResponse;
+    add_partitions_to_txn: add_partitions_to_txn::AddPartitionsToTxnRequest, add_partitions_to_txn::AddPartitionsToTxnResponse;
+    add_offsets_to_txn: add_offsets_to_txn::AddOffsetsToTxnRequest, add_offsets_to_txn::AddOffsetsToTxnResponse;
+    txn_offset_commit: txn_offset_commit::TxnOffsetCommitRequest, txn_offset_commit::TxnOffsetCommitResponse;
+    end_txn: end_txn::EndTxnRequest, end_txn::EndTxnResponse;
+    write_txn_markers: write_txn_markers::WriteTxnMarkersRequest, write_txn_markers::WriteTxnMarkersResponse;
+    describe_transactions: describe_transactions::DescribeTransactionsRequest, describe_transactions::DescribeTransactionsResponse;
+    list_transactions: list_transactions::ListTransactionsRequest, list_transactions::ListTransactionsResponse;
+    consumer_group_heartbeat: consumer_group_heartbeat::ConsumerGroupHeartbeatRequest, consumer_group_heartbeat::ConsumerGroupHeartbeatResponse;
+    consumer_group_describe: consumer_group_describe::ConsumerGroupDescribeRequest, consumer_group_describe::ConsumerGroupDescribeResponse;
+    streams_group_heartbeat: streams_group_heartbeat::StreamsGroupHeartbeatRequest, streams_group_heartbeat::StreamsGroupHeartbeatResponse;
+    streams_group_describe: streams_group_describe::StreamsGroupDescribeRequest, streams_group_describe::StreamsGroupDescribeResponse;
 }
 
 /// Splitting decides as copying does, and takes no more memory than its budget.
