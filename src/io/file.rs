@@ -92,6 +92,10 @@ pub trait File: 'static {
     /// Makes `[from, to)` read as zeros without giving space back; block boundaries (F1).
     async fn zero(&self, from: u64, to: u64) -> Result<(), IoError>;
 
+    /// Writes zeros to `[from, to)`, within the file; block boundaries (F1), and F3 holds of it. What
+    /// is written there later costs no metadata, once this has been synced.
+    async fn write_zeros(&self, from: u64, to: u64) -> Result<(), IoError>;
+
     /// Cuts or extends (sparsely) the file to `size` bytes.
     async fn set_size(&self, size: u64) -> Result<(), IoError>;
 

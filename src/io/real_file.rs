@@ -19,6 +19,7 @@
 #![allow(unsafe_code)] // one block: a descriptor borrowed from the runtime's file
 
 use std::cell::OnceCell;
+use std::io::IoSlice;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -46,6 +47,15 @@ pub enum Access {
     /// Through the page cache, with the same rules of sync.
     Buffered,
 }
+
+/// Zeros where direct I/O may take them from.
+#[repr(align(4096))]
+struct Zeros([u8; ZEROS_BYTES]);
+
+const ZEROS_BYTES: usize = 64 << 10;
+static ZEROS: Zeros = Zeros([0; ZEROS_BYTES]);
+/// Slices of zeros that one call writes: 1 MiB.
+const ZEROS_SLICES: usize = 16;
 
 const BUFFERED_READ_BYTES_MAX: usize = 1 << 20;
 
@@ -225,6 +235,27 @@ impl Drop for Told<'_> {
     }
 }
 
+/// Writes zeros to `[from, to)`, in calls of 1 MiB at most.
+fn write_zeros(descriptor: &OwnedFd, from: u64, to: u64) -> rustix::io::Result<()> {
+    let mut at = from;
+    while at < to {
+        let mut left = usize::try_from(to - at).unwrap_or(usize::MAX);
+        let mut slices = [IoSlice::new(&[]); ZEROS_SLICES];
+        for slice in &mut slices {
+            let length = left.min(ZEROS_BYTES);
+            *slice = IoSlice::new(&ZEROS.0[..length]);
+            left -= length;
+        }
+        match rustix::io::pwritev(descriptor, &slices, at) {
+            Ok(0) => return Err(rustix::io::Errno::IO),
+            Ok(written) => at += written as u64,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 impl File for RealFile {
     type Buffer = RealBuffer;
 
@@ -338,6 +369,18 @@ impl File for RealFile {
             }
         })
         .await
+    }
+
+    async fn write_zeros(&self, from: u64, to: u64) -> Result<(), IoError> {
+        assert!(from <= to, "a range has its ends in order");
+        assert!(from.is_multiple_of(BLOCK_BYTES as u64), "F1");
+        assert!(to.is_multiple_of(BLOCK_BYTES as u64), "F1");
+        // On a blocking thread: no memory of the ring is held, and the shard fills none.
+        let written = self.blocking(move |descriptor| write_zeros(descriptor, from, to)).await;
+        if written.is_err() {
+            commits::failed();
+        }
+        written
     }
 
     async fn set_size(&self, size: u64) -> Result<(), IoError> {

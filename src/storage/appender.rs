@@ -28,7 +28,7 @@ use crate::storage::epochs::EPOCHS_NAME;
 use crate::storage::log::{Inner, Life, Log, LogError, State};
 use crate::storage::names;
 use crate::storage::options::PROVEN_BYTES_MAX;
-use crate::storage::plan::{Proven, Spare, Work};
+use crate::storage::plan::{Proven, Spare, Work, Zeroing};
 use crate::storage::read_ahead::Range;
 use crate::storage::segment::{Mark, Slot, Sums};
 
@@ -66,6 +66,7 @@ enum Done<F> {
         base: Offset,
         file: Rc<F>,
         allocated: u64,
+        ready: u64,
     },
     SpareMade {
         spare: Option<Spare<F>>,
@@ -73,6 +74,11 @@ enum Done<F> {
     Allocated {
         base: Offset,
         allocated: u64,
+    },
+    Zeroed {
+        range: Zeroing,
+        /// False: no room to turn space into written space.
+        written: bool,
     },
     Synced {
         base: Offset,
@@ -277,7 +283,11 @@ async fn perform<D: Directory>(inner: Rc<Inner<D>>, work: Work<D::File>) -> Done
             written.map(|()| Done::Written { id })
         }
         Work::Create { base, spare, bytes } => create(&inner.directory, base, spare, bytes).await,
-        Work::Spare { bytes } => make_spare(&inner.directory, bytes).await,
+        Work::Spare { bytes, ready } => make_spare(&inner.directory, bytes, ready).await,
+        Work::Zero { file, range } => {
+            let written = write_zeros(&*file, range.from, range.to).await;
+            written.map(|written| Done::Zeroed { range, written })
+        }
         Work::Allocate { base, file, to, least } => match prepare(&*file, to, least).await {
             Ok(allocated) => Ok(Done::Allocated { base, allocated }),
             Err(IoError::NoSpace) => Ok(Done::DiskFull { creating: false, spare: None }),
@@ -304,9 +314,9 @@ async fn perform<D: Directory>(inner: Rc<Inner<D>>, work: Work<D::File>) -> Done
 
 /// Gives a file space up to `to`, or on a nearly full disk up to `least`; the size it has then.
 ///
-/// This is the one place that decides how space is made ready (W5): here it is allocated, reads
-/// as zeros and has its size, but its extents count as unwritten, which costs a first write some
-/// metadata. Writing zeros would be done here. The sync takes the journal's work off the writes.
+/// It is allocated then, reads as zeros and has its size, but its extents count as unwritten, which
+/// costs a first write some metadata: see [`write_zeros`]. The sync takes the journal's work off
+/// the writes.
 pub(super) async fn prepare<F: File>(file: &F, to: u64, least: u64) -> Result<u64, IoError> {
     let allocated = match file.allocate(to).await {
         Ok(()) => to,
@@ -317,6 +327,21 @@ pub(super) async fn prepare<F: File>(file: &F, to: u64, least: u64) -> Result<u6
     Ok(allocated)
 }
 
+/// Turns allocated space into written space, durably, so that a write there is data alone (W5).
+///
+/// False: the file system had no room for that; the space is as good as before.
+async fn write_zeros<F: File>(file: &F, from: u64, to: u64) -> Result<bool, IoError> {
+    if from < to {
+        match file.write_zeros(from, to).await {
+            Ok(()) => {}
+            Err(IoError::NoSpace) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    file.sync().await?;
+    Ok(true)
+}
+
 /// Makes a segment's file and its name durable (W6).
 async fn create<D: Directory>(
     directory: &D,
@@ -325,14 +350,15 @@ async fn create<D: Directory>(
     bytes: u64,
 ) -> Result<Done<D::File>, IoError> {
     let name = names::segment(base);
-    if let Some(Spare { file, allocated }) = spare {
+    if let Some(Spare { file, allocated, ready }) = spare {
         return match directory.rename(names::SPARE_NAME, &name).await {
             Ok(()) => {
                 directory.sync().await?;
-                Ok(Done::Created { base, file, allocated })
+                Ok(Done::Created { base, file, allocated, ready })
             }
             Err(IoError::NoSpace) => {
-                Ok(Done::DiskFull { creating: true, spare: Some(Spare { file, allocated }) })
+                let spare = Some(Spare { file, allocated, ready });
+                Ok(Done::DiskFull { creating: true, spare })
             }
             Err(error) => Err(error),
         };
@@ -340,18 +366,26 @@ async fn create<D: Directory>(
     match create_with_space(directory, &name, bytes).await {
         Ok(file) => {
             directory.sync().await?;
-            Ok(Done::Created { base, file: Rc::new(file), allocated: bytes })
+            Ok(Done::Created { base, file: Rc::new(file), allocated: bytes, ready: 0 })
         }
         Err(IoError::NoSpace) => Ok(Done::DiskFull { creating: true, spare: None }),
         Err(error) => Err(error),
     }
 }
 
-async fn make_spare<D: Directory>(directory: &D, bytes: u64) -> Result<Done<D::File>, IoError> {
+async fn make_spare<D: Directory>(
+    directory: &D,
+    bytes: u64,
+    ready: u64,
+) -> Result<Done<D::File>, IoError> {
     match create_with_space(directory, names::SPARE_NAME, bytes).await {
         Ok(file) => {
-            file.sync().await?;
-            let spare = Spare { file: Rc::new(file), allocated: bytes };
+            let written = write_zeros(&file, 0, ready).await?;
+            if !written {
+                file.sync().await?;
+            }
+            let ready = if written { ready } else { 0 };
+            let spare = Spare { file: Rc::new(file), allocated: bytes, ready };
             Ok(Done::SpareMade { spare: Some(spare) })
         }
         // The roll will find out for itself.
@@ -398,12 +432,13 @@ impl<F: File> State<F> {
     fn note(&mut self, done: Done<F>) {
         match done {
             Done::Written { id } => self.note_written(id),
-            Done::Created { base, file, allocated } => {
+            Done::Created { base, file, allocated, ready } => {
                 self.jobs.creating = false;
                 self.disk_full = None;
                 let segment = self.segment(base).expect("a segment stays while its file is made");
                 segment.file = Slot::Open(file);
                 segment.allocated = allocated;
+                segment.ready = ready;
             }
             Done::SpareMade { spare } => {
                 self.jobs.sparing = false;
@@ -417,6 +452,16 @@ impl<F: File> State<F> {
                 self.disk_full = None;
                 let segment = self.segment(base).expect("a segment stays while it is extended");
                 segment.allocated = allocated;
+            }
+            Done::Zeroed { range, written } => {
+                self.jobs.zeroing = None;
+                if !written {
+                    self.jobs.ahead.stop();
+                    return;
+                }
+                let segment = self.segment(range.base);
+                let segment = segment.expect("A7: a segment stays while zeros are written");
+                segment.ready = range.to;
             }
             Done::Synced { base, written, mark } => {
                 self.jobs.syncing = false;

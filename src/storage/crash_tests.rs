@@ -75,6 +75,7 @@ struct Tally {
     lost_unacknowledged: u64,
     closed: u64,
     disk_reads: u64,
+    zeroings: u64,
 }
 
 fn options(prng: &mut Prng, flush: FlushPolicy) -> LogOptions {
@@ -353,6 +354,7 @@ fn run(seed: u64, crash_at: Option<u64>, tally: &RefCell<Tally>) -> Run {
     let prng = RefCell::new(prng);
     let _ = run_lives(&disk, options, &model, &prng, seed, tally);
     tally.borrow_mut().disk_reads += disk.reads();
+    tally.borrow_mut().zeroings += disk.zeroings();
     let model = model.borrow().clone();
     Run { disk, model, options }
 }
@@ -487,6 +489,7 @@ fn a_crash_at_any_write_or_sync_loses_nothing_acknowledged() {
         tally.lost_unacknowledged,
         tally.closed,
         tally.disk_reads,
+        tally.zeroings,
     ];
     let several = std::env::var("YEOUL_SEED").is_err();
     assert!(!several || counts.iter().all(|count| *count > 0), "vacuous: {counts:?}");

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::config::topic::FlushPolicy;
 use crate::io::directory::Directory;
-use crate::io::file::IoError;
+use crate::io::file::{File, IoError};
 use crate::io::slice::Slice;
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
@@ -40,7 +40,16 @@ struct Life {
 }
 
 fn open(disk: &Disk, options: LogOptions, budget: usize) -> (Life, Opened<SimDirectory>) {
-    let mut executor = Executor::new(disk, 7);
+    open_seeded(disk, options, budget, 7)
+}
+
+fn open_seeded(
+    disk: &Disk,
+    options: LogOptions,
+    budget: usize,
+    seed: u64,
+) -> (Life, Opened<SimDirectory>) {
+    let mut executor = Executor::new(disk, seed);
     let fail_stop = Rc::new(FailStop::new());
     let tail = Rc::new(TailBudget::new(budget));
     let shared = LogShared { tail, fail_stop: fail_stop.clone() };
@@ -137,6 +146,44 @@ fn a_failed_write_or_sync_stops_the_directory() {
         assert_eq!(at, durable);
     }
     assert!(stopped > 30 || std::env::var("YEOUL_SEED").is_ok(), "vacuous: {stopped}");
+}
+
+#[test]
+fn zeros_are_written_ahead_of_small_writes_only_and_end_before_the_segment() {
+    for seed in seeds(40) {
+        let disk = Disk::new(seed.0);
+        let (mut life, _) = open_seeded(&disk, OPTIONS, 1 << 20, seed.0);
+        for step in 0..3 {
+            life.append(100, step).unwrap();
+            life.flush().unwrap();
+        }
+        life.settle(&disk);
+        assert_eq!(disk.zeroings(), 0, "three small writes are no habit");
+        life.append(100, 3).unwrap();
+        life.flush().unwrap();
+        assert_eq!(disk.zeroings(), 1);
+        // They may be under way yet, and the segment is left: it is cut to its data after them.
+        life.append(39_900, 4).unwrap();
+        life.append(39_900, 5).unwrap();
+        life.flush().unwrap();
+        life.settle(&disk);
+        let root = disk.root();
+        let size = life.run(async move {
+            let file = root.open(&names::segment(Offset(0))).await.unwrap();
+            file.size().await.unwrap()
+        });
+        assert_eq!(size, 4 * 161, "sealed");
+        assert_eq!(life.fail_stop.failed(), None);
+    }
+    // Large writes alone: none.
+    let disk = Disk::new(9);
+    let (mut life, _) = open(&disk, LogOptions { segment_bytes: 8 << 20, ..OPTIONS }, 1 << 20);
+    for step in 0..12 {
+        life.append(200_000, step).unwrap();
+        life.flush().unwrap();
+    }
+    life.settle(&disk);
+    assert_eq!(disk.zeroings(), 0);
 }
 
 #[test]

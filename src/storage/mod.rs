@@ -5,6 +5,7 @@
 //! log. Rules W1 to W11 are those of the storage page: what is acknowledged is durable, a block is
 //! never in two writes, names are synced, a failed write or sync stops the directory.
 
+mod ahead;
 mod appender;
 pub mod log;
 pub mod offset_index;

@@ -11,6 +11,10 @@
 //!   A3  A segment is written only after its name is durable (W6).
 //!   A4  Nothing is written, made or extended while the checkpoint on disk says that the log was
 //!       closed in order: a restart that believes it makes nothing durable that it finds.
+//!   A7  Zeros are written only ahead of the data, into allocated space of the last segment, one
+//!       work at a time; no write of data enters their range, and the segment is not sealed,
+//!       before they are durable. They change no content: whatever a crash leaves of them, the
+//!       range reads as before.
 //!
 //! When nothing is in flight, all that is queued is written, the ragged end too: one small append
 //! pays one write. While writes are in flight, another starts only for full blocks, and only for
@@ -27,6 +31,7 @@ use crate::constants::BLOCK_BYTES;
 use crate::io::file::{Durability, File};
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
+use crate::storage::ahead::Ahead;
 use crate::storage::appender::WriteInFlight;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::log::{Life, State};
@@ -45,6 +50,16 @@ const ALLOCATE_BYTES_LEAST: u64 = 64 << 10;
 pub(super) struct Spare<F> {
     pub(super) file: Rc<F>,
     pub(super) allocated: u64,
+    /// Zeros have been written up to here.
+    pub(super) ready: u64,
+}
+
+/// A range of a segment that is being filled with zeros.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Zeroing {
+    pub(super) base: Offset,
+    pub(super) from: u64,
+    pub(super) to: u64,
 }
 
 /// One thing for the appender to do.
@@ -53,8 +68,10 @@ pub(super) enum Work<F: File> {
     Write { id: u64, file: Rc<F>, buffer: F::Buffer, position: u64, durability: Durability },
     /// Make the file of a segment, from the spare if there is one.
     Create { base: Offset, spare: Option<Spare<F>>, bytes: u64 },
-    /// Make a spare segment.
-    Spare { bytes: u64 },
+    /// Make a spare segment, its first `ready` bytes written.
+    Spare { bytes: u64, ready: u64 },
+    /// Write zeros ahead of the data, durably.
+    Zero { file: Rc<F>, range: Zeroing },
     /// Add space to a segment: up to `to`, or at least `least`.
     Allocate { base: Offset, file: Rc<F>, to: u64, least: u64 },
     /// Make what is written of a segment durable.
@@ -110,6 +127,7 @@ impl<F: File> State<F> {
             .or_else(|| self.plan_allocate())
             .or_else(|| self.plan_sync())
             .or_else(|| self.plan_seal())
+            .or_else(|| self.plan_zero())
             .or_else(|| self.plan_spare())?;
         self.jobs.in_flight += 1;
         Some(work)
@@ -162,7 +180,10 @@ impl<F: File> State<F> {
         }
         let segment = self.segment(base).expect("L3: a queued batch has its segment");
         let file = segment.open_file()?.clone(); // A3
-        let take = if ragged { 0 } else { bytes_to_write(segment, busy) }; // A1
+        let end = self.jobs.zeroing.filter(|range| range.base == base).map(|range| range.from);
+        let segment = self.segment(base).expect("L3: a queued batch has its segment");
+        let end = end.unwrap_or(segment.allocated); // A7
+        let take = if ragged { 0 } else { bytes_to_write(segment, end, busy) }; // A1
         if take == 0 {
             return None;
         }
@@ -204,6 +225,7 @@ impl<F: File> State<F> {
         segment.issued = end;
         segment.issued_mark = end_mark;
         segment.assert_invariants();
+        self.jobs.ahead.note(data);
         let id = self.jobs.next_write;
         self.jobs.next_write += 1;
         let synced = durability == Durability::Synced;
@@ -285,7 +307,8 @@ impl<F: File> State<F> {
         }
         let segment = &self.segments[at];
         let file = segment.open_file()?.clone();
-        if segment.written < segment.staged.position {
+        let zeroing = self.jobs.zeroing.is_some_and(|range| range.base == segment.base); // A7
+        if zeroing || segment.written < segment.staged.position {
             return None;
         }
         let index = segment.index.as_ref().map(|index| index.borrow().encode()).unwrap_or_default();
@@ -308,7 +331,30 @@ impl<F: File> State<F> {
         }
         let bytes = active.allocated.min(ALLOCATE_BYTES_MAX).min(block_ceil(segment_bytes));
         self.jobs.sparing = true;
-        Some(Work::Spare { bytes: bytes.max(BLOCK_BYTES as u64) })
+        let bytes = bytes.max(BLOCK_BYTES as u64);
+        Some(Work::Spare { bytes, ready: self.zero_window().min(bytes) })
+    }
+
+    /// Bytes that should be written with zeros ahead of the data.
+    fn zero_window(&self) -> u64 {
+        match self.options.flush {
+            FlushPolicy::PerAck => self.jobs.ahead.window(),
+            FlushPolicy::Interval { .. } => 0, // no write waits for its metadata
+        }
+    }
+
+    fn plan_zero(&mut self) -> Option<Work<F>> {
+        let window = self.zero_window();
+        if window == 0 || self.jobs.zeroing.is_some() || self.life != Life::Open {
+            return None;
+        }
+        let segment = self.segments.back()?;
+        let file = segment.open_file()?.clone();
+        let (from, to) = range_to_zero(segment, window)?;
+        let range = Zeroing { base: segment.base, from, to };
+        self.jobs.zeroing = Some(range);
+        self.jobs.ahead.used();
+        Some(Work::Zero { file, range })
     }
 
     fn plan_checkpoint(&mut self) -> Option<Work<F>> {
@@ -374,11 +420,24 @@ impl<F: File> State<F> {
     }
 }
 
-/// How many staged bytes of the segment the next write takes; 0: none now.
-fn bytes_to_write<F>(segment: &Segment<F>, busy: bool) -> usize {
+/// Where zeros are to be written, if less than a quarter of the window is ready (A7).
+fn range_to_zero<F>(segment: &Segment<F>, window: u64) -> Option<(u64, u64)> {
+    let (next, space) = (block_ceil(segment.issued), segment.allocated);
+    if segment.ready >= (next + window / 4).min(space) {
+        return None;
+    }
+    // What is staged now may be written before the zeros are, and not wait for them.
+    let from = segment.ready.max(block_ceil(segment.staged.position) + block_floor(window / 8));
+    let to = (next + window).min(space);
+    let enough = from < to && (to == space || to - from >= window / 2);
+    enough.then_some((from, to))
+}
+
+/// How many staged bytes of the segment the next write takes, which must end before the block
+/// boundary `end`; 0: none now.
+fn bytes_to_write<F>(segment: &Segment<F>, end: u64, busy: bool) -> usize {
     let prefix = segment.prefix.len();
-    let space =
-        usize::try_from(segment.allocated - block_floor(segment.issued)).unwrap_or(usize::MAX);
+    let space = usize::try_from(end - block_floor(segment.issued)).unwrap_or(usize::MAX);
     let waiting = segment.staged.position - segment.issued;
     let waiting = usize::try_from(waiting).unwrap_or(usize::MAX);
     let all = prefix.saturating_add(waiting);
@@ -409,6 +468,8 @@ pub(super) struct Jobs<F> {
     pub(super) sparing: bool,
     pub(super) checkpointing: bool,
     pub(super) spare: Option<Spare<F>>,
+    pub(super) zeroing: Option<Zeroing>,
+    pub(super) ahead: Ahead,
     pub(super) next_write: u64,
     /// All before this is to be made durable, whatever the policy.
     pub(super) sync_wanted: Offset,
@@ -432,6 +493,8 @@ impl<F> Jobs<F> {
             sparing: false,
             checkpointing: false,
             spare: None,
+            zeroing: None,
+            ahead: Ahead::default(),
             next_write: 0,
             sync_wanted: Offset::ZERO,
             synced_at: now,
@@ -469,7 +532,7 @@ mod tests {
             segment.allocated = allocated;
             segment.prefix = vec![0; usize::try_from(issued % 4096).unwrap()];
             assert_eq!(
-                bytes_to_write(&segment, busy),
+                bytes_to_write(&segment, allocated, busy),
                 want,
                 "{issued} {staged} {allocated} {busy}"
             );
@@ -484,5 +547,29 @@ mod tests {
         check(0, 5000, 4096, false, 4096);
         check(4096, 5000, 4096, false, 0);
         check(4096 + 10, 9000, 8192, false, 4086);
+    }
+
+    #[test]
+    fn zeros_go_where_data_comes_next_and_no_data_waits() {
+        const KIB: u64 = 1 << 10;
+        let check = |issued: u64, staged: u64, ready: u64, want: Option<(u64, u64)>| {
+            let mut segment: Segment<()> = Segment::wanted(Offset(0));
+            segment.issued = issued;
+            segment.staged.position = staged;
+            segment.ready = ready;
+            segment.allocated = 512 * KIB;
+            assert_eq!(range_to_zero(&segment, 128 * KIB), want, "{issued} {staged} {ready}");
+        };
+        check(0, 0, 0, Some((16 * KIB, 128 * KIB)));
+        check(4_097, 4_097, 0, Some((24 * KIB, 136 * KIB)));
+        check(4_097, 40_000, 0, Some((56 * KIB, 136 * KIB)));
+        check(0, 0, 32 * KIB, None);
+        check(0, 0, 28 * KIB, Some((28 * KIB, 128 * KIB)));
+        // Much is staged: it will go in large writes.
+        check(0, 60 * KIB, 0, None);
+        // At the end of the space.
+        check(480 * KIB, 480 * KIB, 496 * KIB, Some((496 * KIB, 512 * KIB)));
+        check(480 * KIB, 480 * KIB, 512 * KIB, None);
+        check(500 * KIB, 500 * KIB, 0, None);
     }
 }

@@ -64,6 +64,8 @@ pub(super) struct Segment<F> {
     pub(super) synced_mark: Mark,
     /// Space the file has, a whole number of blocks; writes stay below it.
     pub(super) allocated: u64,
+    /// Zeros have been written up to this block boundary, durably; behind the data, or 0.
+    pub(super) ready: u64,
     pub(super) prefix: Vec<u8>,
     /// The index while the segment grows, or while it is held for lookups.
     pub(super) index: Option<Rc<RefCell<SparseIndex>>>,
@@ -99,6 +101,7 @@ impl<F> Segment<F> {
             synced: 0,
             synced_mark: start,
             allocated: 0,
+            ready: 0,
             prefix: Vec::new(),
             index: Some(Rc::new(RefCell::new(SparseIndex::new(base)))),
             index_saved: 0,

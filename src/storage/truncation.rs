@@ -94,6 +94,9 @@ impl<F: File> State<F> {
                 }
             }
         }
+        if remains.dirty_file {
+            segment.ready = 0;
+        }
         segment.sealed = false;
         segment.sums = None;
         segment.index_saved = segment.index_saved.min(cut.position);

@@ -11,7 +11,8 @@
 //!       any later content, or (rarely) garbage in those bytes in which these differ.
 //!   M3  At a power cut each change of a name that is not durable survives or not, alone.
 //!   M4  At a kill all completed calls stay visible, and stay as little durable as they were.
-//!   M5  Two writes in flight on one block, or a misaligned one, end the test (W1).
+//!   M5  Two writes in flight on one block (W1), a misaligned one, or a file that is cut under a
+//!       write, ends the test.
 //!
 //! M2 keeps the bytes on which old and new agree: drives write a sector whole or not at all, and a
 //! log that rewrites its last block repeats its prefix (W2). After a failed sync the sectors it was
@@ -96,6 +97,7 @@ struct World {
     crashed: bool,
     space: Option<usize>,
     reads: u64,
+    zeroings: u64,
 }
 
 /// The simulated disk; clones are the same disk.
@@ -138,6 +140,7 @@ impl Disk {
             crashed: false,
             space: None,
             reads: 0,
+            zeroings: 0,
         };
         Disk { world: Rc::new(RefCell::new(world)) }
     }
@@ -155,6 +158,11 @@ impl Disk {
     /// Reads of files so far.
     pub fn reads(&self) -> u64 {
         self.world.borrow().reads
+    }
+
+    /// Writes of zeros ahead so far.
+    pub fn zeroings(&self) -> u64 {
+        self.world.borrow().zeroings
     }
 
     /// Stops everything when the `change`-th changing call (from 1) has begun.
@@ -269,6 +277,14 @@ impl Disk {
         world.next_call += 1;
         world.calls.push(Call { id, waker: None, finished: false, write });
         Ok(id)
+    }
+
+    /// Panics: if a write is under way that ends past `size` (M5).
+    fn assert_unwritten_from(&self, inode: usize, size: usize) {
+        let world = self.world.borrow();
+        let mut writes = world.calls.iter().filter_map(|call| call.write.as_ref());
+        let under = writes.any(|(of, at, bytes)| *of == inode && at + bytes.len() > size);
+        assert!(!under, "M5: a file is cut under a write");
     }
 
     /// Waits until the call has finished; for ever, if the crash comes first.
@@ -629,9 +645,18 @@ impl File for SimFile {
         Ok(())
     }
 
+    async fn write_zeros(&self, from: u64, to: u64) -> Result<(), IoError> {
+        let length = usize::try_from(to - from).expect("small files");
+        let held = self.disk.world.borrow().inodes[self.inode].now.len() as u64;
+        assert!(to <= held, "zeros are written within the file");
+        self.disk.world.borrow_mut().zeroings += 1;
+        self.write_at(vec![0; length], from, Durability::Written).await
+    }
+
     async fn set_size(&self, size: u64) -> Result<(), IoError> {
-        self.disk.change().await?;
         let size = usize::try_from(size).expect("small files");
+        self.disk.assert_unwritten_from(self.inode, size);
+        self.disk.change().await?;
         self.disk.world.borrow_mut().inodes[self.inode].resize(size);
         Ok(())
     }
