@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod constants;
 pub mod controller;
+pub mod coordinator;
 pub mod fatal;
 pub mod group;
 pub mod io;

@@ -17,14 +17,13 @@ use crate::model::ids::{PartitionIndex, ProducerId, ShardId, TopicId, TopicParti
 use crate::protocol::error::ErrorCode;
 use crate::record::validate::Scratch;
 use crate::replica::driver::resolve;
-use crate::replica::request::{ShardReply, ShardRequest};
 use crate::replica::table::owner;
 use crate::shard::bridge::ControlLink;
 use crate::shard::mesh::Mesh;
 
 use super::errors::Told;
 use super::fetch_session::SessionCache;
-use super::orders::{ControlReply, ControlRequest};
+use super::orders::{ControlReply, ControlRequest, MeshReply, MeshRequest};
 
 /// One shard's view of the broker.
 pub struct Shard {
@@ -37,7 +36,7 @@ pub struct Shard {
     /// The newest metadata this shard has taken over.
     pub image: RefCell<Arc<MetadataImage>>,
     /// The other shards, and this one's replicas.
-    pub mesh: Mesh<ShardRequest, ShardReply>,
+    pub mesh: Mesh<MeshRequest, MeshReply>,
     /// The control thread.
     pub control: ControlLink<ControlRequest, ControlReply>,
     /// Fetch sessions of this shard's connections.

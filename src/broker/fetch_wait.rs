@@ -21,6 +21,7 @@ use crate::replica::request::{ShardRequest, WatchRequest};
 use crate::shard::tasks::{self, Queue};
 
 use super::context::Shard;
+use super::orders::MeshRequest;
 
 /// What a wait is for.
 pub struct Wanted {
@@ -63,7 +64,7 @@ pub async fn wait(shard: &Rc<Shard>, wanted: Wanted) {
         let (isolation, deadline) = (wanted.isolation, wanted.deadline);
         let request = WatchRequest { id, items, bytes, isolation, deadline };
         watching.owners.push(owner);
-        replies.push(shard.mesh.submit(owner, ShardRequest::Watch(request)).await);
+        replies.push(shard.mesh.submit(owner, MeshRequest::Replica(ShardRequest::Watch(request))).await);
     }
     let first = poll_fn(|context| {
         let ready = replies.iter_mut().position(|reply| {
@@ -80,7 +81,8 @@ impl Drop for Watching {
         for owner in self.owners.drain(..) {
             let (shard, id) = (Rc::clone(&self.shard), self.id);
             let unwatch = async move {
-                drop(shard.mesh.submit(owner, ShardRequest::Unwatch(id)).await);
+                let request = MeshRequest::Replica(ShardRequest::Unwatch(id));
+                drop(shard.mesh.submit(owner, request).await);
             };
             drop(tasks::spawn(Queue::Network, unwatch));
         }

@@ -8,6 +8,7 @@ pub mod errors;
 pub mod fetch_session;
 pub mod fetch_wait;
 pub mod handlers;
+pub mod groups;
 pub mod hints;
 pub mod orders;
 pub mod scatter;

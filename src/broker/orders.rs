@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::controller::driver::ExecuteError;
+use crate::coordinator::call::{CoordinatorReply, CoordinatorRequest};
 use crate::metadata::commands::{Answer, Command};
 use crate::metadata::image::MetadataImage;
 use crate::metrics::shard::ShardMetrics;
@@ -53,13 +54,49 @@ pub enum OrderDone {
     Metrics(Box<ShardMetrics>, Thread),
 }
 
+/// What a shard asks another, or itself.
+#[derive(Debug)]
+pub enum MeshRequest {
+    /// Of its replicas.
+    Replica(ShardRequest),
+    /// Of one of its coordinators.
+    Coordinator(CoordinatorRequest),
+}
+
+/// The answer.
+#[derive(Debug)]
+pub enum MeshReply {
+    /// To [`MeshRequest::Replica`].
+    Replica(ShardReply),
+    /// To [`MeshRequest::Coordinator`].
+    Coordinator(CoordinatorReply),
+}
+
+impl MeshReply {
+    /// The answer to what was asked of replicas.
+    pub fn into_replica(self) -> ShardReply {
+        match self {
+            Self::Replica(reply) => reply,
+            Self::Coordinator(_) => panic!("replicas were asked"),
+        }
+    }
+
+    /// The answer to what was asked of a coordinator.
+    pub fn into_coordinator(self) -> CoordinatorReply {
+        match self {
+            Self::Coordinator(reply) => reply,
+            Self::Replica(_) => panic!("a coordinator was asked"),
+        }
+    }
+}
+
 /// The types on the links of the broker's shards.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokerLinks;
 
 impl Links for BrokerLinks {
-    type Request = ShardRequest;
-    type Answer = ShardReply;
+    type Request = MeshRequest;
+    type Answer = MeshReply;
     type Call = ControlRequest;
     type CallAnswer = ControlReply;
     type Command = ControlOrder;

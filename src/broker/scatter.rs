@@ -11,6 +11,7 @@ use crate::replica::request::{ShardReply, ShardRequest};
 use crate::shard::mesh::Reply;
 
 use super::context::Shard;
+use super::orders::{MeshReply, MeshRequest};
 
 /// A question as it is gathered. `P` is a place in the caller's answer.
 pub struct Scatter<P, T> {
@@ -49,7 +50,8 @@ impl<P, T> Scatter<P, T> {
     pub async fn ask(self, ask: impl Fn(Vec<T>) -> ShardRequest) -> Asked<P> {
         let mut replies = Vec::with_capacity(self.parts.len());
         for part in self.parts {
-            let reply = self.shard.mesh.submit(part.owner, ask(part.items)).await;
+            let request = MeshRequest::Replica(ask(part.items));
+            let reply = self.shard.mesh.submit(part.owner, request).await;
             replies.push((part.places, reply));
         }
         Asked(replies)
@@ -66,7 +68,7 @@ impl<P, T> Scatter<P, T> {
 }
 
 /// A question that its owners have.
-pub struct Asked<P>(Vec<(Vec<P>, Reply<ShardReply>)>);
+pub struct Asked<P>(Vec<(Vec<P>, Reply<MeshReply>)>);
 
 impl<P> Asked<P> {
     /// Each place's result, in no order; `None` where the owner's shard has ended.
@@ -75,7 +77,7 @@ impl<P> Asked<P> {
         for (places, reply) in self.0 {
             match reply.await {
                 Ok(reply) => {
-                    let answers = open(reply);
+                    let answers = open(reply.into_replica());
                     assert!(answers.len() == places.len(), "one answer an item");
                     results.extend(places.into_iter().zip(answers.into_iter().map(Some)));
                 }

@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::broker::BrokerConfig;
+use crate::coordinator::groups::Coordinators;
+use crate::coordinator::settings::group_settings;
 use crate::fatal;
 use crate::io::file::IoError;
 use crate::io::real_directory::RealDirectory;
@@ -29,7 +31,7 @@ use crate::model::ids::ShardId;
 use crate::replica::driver::Driver;
 use crate::replica::fetch::Reader;
 use crate::replica::housekeeping::{self, Periods};
-use crate::replica::request::{AppendFailure, ShardReply, ShardRequest};
+use crate::replica::request::{AppendFailure, ShardRequest};
 use crate::replica::serve::Server;
 use crate::replica::table::Replicas;
 use crate::shard::executor::ShardContext;
@@ -44,7 +46,10 @@ use crate::storage::tail::TailBudget;
 use super::context::Shard;
 use super::doors::{Doors, Sockets};
 use super::fetch_session::SessionCache;
-use super::orders::{BrokerLinks, ControlOrder, DiskAccess, OrderDone};
+use super::groups::OFFSETS_TOPIC;
+use super::orders::{
+    BrokerLinks, ControlOrder, DiskAccess, MeshReply, MeshRequest, OrderDone,
+};
 
 /// What start-up hands to every shard.
 #[derive(Clone)]
@@ -66,6 +71,7 @@ const ORDER_MAX: Duration = Duration::from_millis(20);
 struct Main {
     shard: Rc<Shard>,
     driver: Rc<Driver>,
+    groups: Rc<Coordinators>,
     doors: Rc<Doors>,
     log_shared: LogShared,
     /// The order to stop has come.
@@ -87,7 +93,9 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         fail_stop: Rc::new(FailStop::new()),
     };
     let shard = Rc::new(shard(&context, &setup));
-    serve_replicas(&context, &replicas, &log_shared);
+    let settings = group_settings(&setup.config);
+    let groups = Coordinators::new(OFFSETS_TOPIC, settings, Rc::clone(&replicas));
+    serve_mesh(&context, &replicas, &log_shared, &groups);
     let driver = Rc::new(Driver {
         shard: context.shard,
         shards: shard.shards,
@@ -106,6 +114,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
     let main = Rc::new(Main {
         shard,
         driver,
+        groups,
         doors,
         log_shared,
         stopping: Cell::new(false),
@@ -151,19 +160,30 @@ fn session_seed() -> i32 {
     i32::from_be_bytes([a & 0x7f, b, c, d])
 }
 
-fn serve_replicas(
+fn serve_mesh(
     context: &ShardContext<BrokerLinks>,
     replicas: &Rc<Replicas>,
     log_shared: &LogShared,
+    groups: &Rc<Coordinators>,
 ) {
     let reader = Reader::new(Rc::clone(replicas));
     let server = Server::new(Rc::clone(replicas), reader, Rc::clone(&log_shared.fail_stop));
-    context.mesh.serve(move |from, request| server.handle(from, request));
+    let groups = Rc::clone(groups);
+    context.mesh.serve(move |from, request| match request {
+        MeshRequest::Replica(request) => {
+            let reply = server.handle(from, request);
+            Box::pin(async move { MeshReply::Replica(reply.await) })
+        }
+        MeshRequest::Coordinator(request) => {
+            let reply = groups.handle(request);
+            Box::pin(async move { MeshReply::Coordinator(reply.await) })
+        }
+    });
 }
 
 /// Answers all that waits once the directory has failed, and tells the other shards (M3).
 fn watch_directory(
-    mesh: &Mesh<ShardRequest, ShardReply>,
+    mesh: &Mesh<MeshRequest, MeshReply>,
     replicas: Rc<Replicas>,
     fail_stop: Rc<FailStop>,
 ) {
@@ -178,10 +198,11 @@ fn watch_directory(
     });
 }
 
-async fn tell_others(mesh: &Mesh<ShardRequest, ShardReply>, error: IoError) {
+async fn tell_others(mesh: &Mesh<MeshRequest, MeshReply>, error: IoError) {
     for index in 0..u16::try_from(mesh.shards()).expect("at most SHARDS_MAX") {
         if ShardId(index) != mesh.shard() {
-            drop(mesh.submit(ShardId(index), ShardRequest::DirectoryFailed(error)).await);
+            let request = MeshRequest::Replica(ShardRequest::DirectoryFailed(error));
+            drop(mesh.submit(ShardId(index), request).await);
         }
     }
 }
@@ -195,6 +216,7 @@ impl Main {
                     self.sweep(&image);
                 }
                 self.driver.apply(&old, &image).await;
+                self.groups.apply(&image);
                 tracing::debug!(shard = self.shard.id.0, index = image.applied_index(), "applied");
                 self.shard.set_image(image);
                 OrderDone::Done
@@ -208,6 +230,7 @@ impl Main {
             ControlOrder::Metrics => OrderDone::Metrics(Box::new(self.metrics()), threads::this()),
             ControlOrder::Stop => {
                 self.stopping.set(true);
+                self.groups.close(); // so that no connection waits for a parked answer
                 self.doors.close().await;
                 self.driver.close().await;
                 self.closed.notify();

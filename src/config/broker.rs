@@ -17,6 +17,7 @@ use super::keys::{Scope, Setting, find};
 use super::layers::Layers;
 use super::listener::{HostPort, Listener, parse_listeners};
 use super::topic::{TopicConfig, check_broker_defaults};
+use super::groups::GroupConfig;
 use super::value;
 use crate::model::ids::BrokerId;
 
@@ -135,6 +136,10 @@ pub struct BrokerConfig {
     pub socket_receive_buffer_bytes: Option<u32>,
     /// `socket.send.buffer.bytes`; `None`: the system's.
     pub socket_send_buffer_bytes: Option<u32>,
+    /// Groups and their positions.
+    pub groups: GroupConfig,
+    /// `message.max.bytes`.
+    pub message_max_bytes: i32,
     /// What a topic without settings of its own has (`log.*`, `message.max.bytes`, ...).
     pub topic_defaults: TopicConfig,
     /// What was set and by whom; for topics with settings of their own and for DescribeConfigs.
@@ -184,6 +189,8 @@ impl BrokerConfig {
             socket_listen_backlog_size: view.number("socket.listen.backlog.size"),
             socket_receive_buffer_bytes: view.buffer_bytes("socket.receive.buffer.bytes"),
             socket_send_buffer_bytes: view.buffer_bytes("socket.send.buffer.bytes"),
+            groups: view.groups(),
+            message_max_bytes: view.number("message.max.bytes"),
             topic_defaults,
             layers: Layers::new(),
         };
@@ -354,6 +361,22 @@ impl<'a> View<'a> {
         }
         let cpus = parse_cpus(text);
         cpus.map(Some).ok_or_else(|| self.refused("cpus", "'auto' or a list such as 0,2-5"))
+    }
+
+    fn groups(&self) -> GroupConfig {
+        GroupConfig {
+            min_session_timeout_ms: self.number("group.min.session.timeout.ms"),
+            max_session_timeout_ms: self.number("group.max.session.timeout.ms"),
+            initial_rebalance_delay_ms: self.number("group.initial.rebalance.delay.ms"),
+            max_size: self.number("group.max.size"),
+            offset_metadata_max_bytes: self.number("offset.metadata.max.bytes"),
+            offsets_retention_minutes: self.number("offsets.retention.minutes"),
+            offsets_retention_check_interval_ms: self
+                .number("offsets.retention.check.interval.ms"),
+            offsets_topic_num_partitions: self.number("offsets.topic.num.partitions"),
+            offsets_topic_replication_factor: self.number("offsets.topic.replication.factor"),
+            offsets_topic_segment_bytes: self.number("offsets.topic.segment.bytes"),
+        }
     }
 
     fn congestion(&self) -> Congestion {

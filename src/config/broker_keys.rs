@@ -162,10 +162,37 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         Some("classic,consumer,streams"),
     ),
     described("group.coordinator.threads", Kind::Int, Some("4")),
-    described("group.initial.rebalance.delay.ms", Kind::Int, Some("3000")).unit(Unit::Ms),
-    described("group.max.session.timeout.ms", Kind::Int, Some("1800000")).unit(Unit::Ms),
-    described("group.max.size", Kind::Int, Some("2147483647")),
-    described("group.min.session.timeout.ms", Kind::Int, Some("6000")).unit(Unit::Ms),
+    honoured(
+        "group.initial.rebalance.delay.ms",
+        Kind::Int,
+        Some("3000"),
+        "How long the first rebalance of an empty group waits for more members.",
+    )
+    .legal(Legal::AtLeast(0))
+    .unit(Unit::Ms),
+    honoured(
+        "group.max.session.timeout.ms",
+        Kind::Int,
+        Some("1800000"),
+        "Longest session timeout that a member of a classic group may ask for.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms),
+    honoured(
+        "group.max.size",
+        Kind::Int,
+        Some("2147483647"),
+        "Members of a classic group at most.",
+    )
+    .legal(Legal::AtLeast(1)),
+    honoured(
+        "group.min.session.timeout.ms",
+        Kind::Int,
+        Some("6000"),
+        "Shortest session timeout that a member of a classic group may ask for.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms),
     described("inter.broker.listener.name", Kind::String, None),
     described("leader.imbalance.check.interval.seconds", Kind::Long, Some("300"))
         .unit(Unit::Seconds),
@@ -439,15 +466,55 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     .legal(Legal::AtLeast(1)),
     described("num.recovery.threads.per.data.dir", Kind::Int, Some("2")).dynamic(),
     described("num.replica.fetchers", Kind::Int, Some("1")).dynamic(),
-    described("offset.metadata.max.bytes", Kind::Int, Some("4096")).unit(Unit::Bytes),
+    honoured(
+        "offset.metadata.max.bytes",
+        Kind::Int,
+        Some("4096"),
+        "Longest text that may be committed beside a position.",
+    )
+    .legal(Legal::AtLeast(0))
+    .unit(Unit::Bytes),
     described("offsets.commit.timeout.ms", Kind::Int, Some("5000")).unit(Unit::Ms),
     described("offsets.load.buffer.size", Kind::Int, Some("5242880")).unit(Unit::Bytes),
-    described("offsets.retention.check.interval.ms", Kind::Long, Some("600000")).unit(Unit::Ms),
-    described("offsets.retention.minutes", Kind::Int, Some("10080")).unit(Unit::Minutes),
+    honoured(
+        "offsets.retention.check.interval.ms",
+        Kind::Long,
+        Some("600000"),
+        "How often expired positions are looked for.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms),
+    honoured(
+        "offsets.retention.minutes",
+        Kind::Int,
+        Some("10080"),
+        "How long positions are kept after their group has become empty.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Minutes),
     described("offsets.topic.compression.codec", Kind::Int, Some("0")),
-    described("offsets.topic.num.partitions", Kind::Int, Some("50")),
-    described("offsets.topic.replication.factor", Kind::Short, Some("3")),
-    described("offsets.topic.segment.bytes", Kind::Int, Some("104857600")).unit(Unit::Bytes),
+    honoured(
+        "offsets.topic.num.partitions",
+        Kind::Int,
+        Some("50"),
+        "Partitions of the topic that keeps positions, fixed when it is made.",
+    )
+    .legal(Legal::AtLeast(1)),
+    honoured(
+        "offsets.topic.replication.factor",
+        Kind::Short,
+        Some("3"),
+        "Replicas of the topic that keeps positions; fewer where there are fewer brokers.",
+    )
+    .legal(Legal::AtLeast(1)),
+    honoured(
+        "offsets.topic.segment.bytes",
+        Kind::Int,
+        Some("104857600"),
+        "Segment size of the topic that keeps positions.",
+    )
+    .legal(Legal::AtLeast(1_048_576))
+    .unit(Unit::Bytes),
     described("process.roles", Kind::List, None),
     honoured(
         "producer.id.expiration.ms",

@@ -5,6 +5,7 @@
 //!
 //! Not here: reading files (`crate::cli` hands the text in), choosing Kafka's error codes.
 
+pub mod groups;
 pub mod keys;
 
 pub mod broker_keys;

@@ -1,0 +1,150 @@
+//! The coordinators that one shard has.
+//!
+//! In:   the newest metadata; calls from connections' shards.
+//! Out:  a coordinator for every partition of `__consumer_offsets` whose replica is here.
+//! Home: one shard.
+//!
+//! Invariants
+//!   S1  A partition has a slot from the moment its replica is seen until it is gone; while its
+//!       log is read the slot says so, and only calls for it wait for nothing.
+//!   S2  A coordinator that ended by a failure is loaded anew, after a pause.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::group::settings::GroupSettings;
+use crate::metadata::image::MetadataImage;
+use crate::model::ids::{PartitionIndex, TopicPartition};
+use crate::replica::local::Replica;
+use crate::replica::table::Replicas;
+use crate::shard::tasks::{self, LocalFuture, Queue};
+use crate::shard::timers;
+
+use super::call::{CoordinatorReply, CoordinatorRequest, Unavailable};
+use super::load::load;
+use super::running::{Ended, Running};
+
+/// Before a log that could not be read, or written, is read again.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+
+enum Slot {
+    /// The log is being read, by the load of this number.
+    Loading(u64),
+    Running(Rc<Running>),
+}
+
+/// The coordinators of a shard.
+pub struct Coordinators {
+    topic: &'static str,
+    settings: GroupSettings,
+    replicas: Rc<Replicas>,
+    slots: RefCell<HashMap<TopicPartition, Slot>>,
+    loads: Cell<u64>,
+}
+
+impl Coordinators {
+    /// None yet; `topic` is the one whose partitions are coordinators.
+    pub fn new(
+        topic: &'static str,
+        settings: GroupSettings,
+        replicas: Rc<Replicas>,
+    ) -> Rc<Coordinators> {
+        let (slots, loads) = (RefCell::default(), Cell::new(0));
+        Rc::new(Coordinators { topic, settings, replicas, slots, loads })
+    }
+
+    /// Takes over metadata, after the replicas have: begins coordinators and ends others.
+    pub fn apply(self: &Rc<Self>, image: &MetadataImage) {
+        let mut here = HashMap::new();
+        if let Some(topic) = image.topic_by_name(self.topic) {
+            for index in (0..).take(topic.partitions.len()) {
+                let at = TopicPartition { topic: topic.id, partition: PartitionIndex(index) };
+                here.extend(self.replicas.get(at).map(|replica| (at, replica)));
+            }
+        }
+        self.slots.borrow_mut().retain(|partition, slot| {
+            let stays = here.contains_key(partition);
+            if let (false, Slot::Running(running)) = (stays, slot) {
+                running.end(Unavailable::NotHere);
+            }
+            stays
+        });
+        for (partition, replica) in here {
+            if !self.slots.borrow().contains_key(&partition) {
+                self.begin(partition, replica);
+            }
+        }
+    }
+
+    /// Ends all of them: what is parked is answered.
+    pub fn close(&self) {
+        for (_, slot) in self.slots.take() {
+            if let Slot::Running(running) = slot {
+                running.end(Unavailable::NotHere);
+            }
+        }
+    }
+
+    /// How many have been loaded, and how many are being.
+    pub fn counts(&self) -> (usize, usize) {
+        let slots = self.slots.borrow();
+        let running = slots.values().filter(|slot| matches!(slot, Slot::Running(_))).count();
+        (running, slots.len() - running)
+    }
+
+    /// Carries out one call.
+    pub fn handle(&self, request: CoordinatorRequest) -> LocalFuture<CoordinatorReply> {
+        let answer = match self.slots.borrow().get(&request.partition) {
+            Some(Slot::Running(running)) => Ok(running.call(request.call)),
+            Some(Slot::Loading(_)) => Err(Unavailable::Loading),
+            None => Err(Unavailable::NotHere),
+        };
+        Box::pin(async move { answer?.await.unwrap_or(Err(Unavailable::NotHere)) })
+    }
+
+    fn begin(self: &Rc<Self>, partition: TopicPartition, replica: Rc<Replica>) {
+        let number = self.loads.get() + 1;
+        self.loads.set(number);
+        self.slots.borrow_mut().insert(partition, Slot::Loading(number));
+        let this = Rc::clone(self);
+        tasks::spawn(Queue::Housekeeping, async move {
+            while this.run(partition, &replica, number).await == Ended::Failed {
+                timers::sleep(RELOAD_PAUSE).await;
+            }
+        });
+    }
+
+    /// Loads and serves one coordinator. Returns how it ended.
+    async fn run(&self, partition: TopicPartition, replica: &Rc<Replica>, number: u64) -> Ended {
+        let core = match load(replica, self.settings.clone()).await {
+            Ok(core) => core,
+            Err(error) if self.is_loading(partition, number) => {
+                tracing::error!(%error, topic = self.topic, partition = partition.partition.0,
+                    "coordinator not loaded");
+                return Ended::Failed;
+            }
+            Err(_) => return Ended::Stopped,
+        };
+        if !self.is_loading(partition, number) {
+            return Ended::Stopped;
+        }
+        let running = Running::start(Rc::clone(replica), core);
+        self.slots.borrow_mut().insert(partition, Slot::Running(Rc::clone(&running)));
+        let timer = tasks::spawn(Queue::Housekeeping, {
+            let running = Rc::clone(&running);
+            async move { running.keep_time().await }
+        });
+        let ended = running.settle().await;
+        let _ = timer.await; // ends with the coordinator
+        if ended == Ended::Failed {
+            self.slots.borrow_mut().insert(partition, Slot::Loading(number));
+        }
+        ended
+    }
+
+    fn is_loading(&self, partition: TopicPartition, number: u64) -> bool {
+        matches!(self.slots.borrow().get(&partition), Some(Slot::Loading(n)) if *n == number)
+    }
+}

@@ -1,0 +1,121 @@
+//! From a partition's log to a core's state.
+//!
+//! In:   the batches of a partition of `__consumer_offsets`, in order.
+//! Out:  a core to which each of its records was replayed.
+//! Home: the partition's shard; yields, so that others go on meanwhile.
+
+use crate::group::coordinator::GroupCoordinator;
+use crate::group::settings::GroupSettings;
+use crate::io::slice::Slice;
+use crate::record::batch::{Batch, Codec, batches};
+use crate::record::compression::Decompressor;
+use crate::record::control::{Control, Outcome};
+use crate::record::records::Records;
+use crate::replica::local::Replica;
+use crate::shard::tasks;
+use crate::storage::log::LogError;
+use crate::storage::reader::{ReadPath, ReadRequest};
+
+use super::record_codec;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 1 << 20;
+/// A batch of a foreign writer unpacks to at most so much; ours are not packed.
+const UNPACKED_BYTES_MAX: usize = 64 << 20;
+
+/// Why a log could not be loaded.
+#[derive(Debug)]
+pub(super) enum LoadError {
+    /// It could not be read.
+    Log(LogError),
+    /// A batch that passed its checksum cannot be parsed.
+    BadBatch {
+        /// Its base offset.
+        base_offset: i64,
+    },
+}
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Log(error) => error.fmt(f),
+            Self::BadBatch { base_offset } => write!(f, "bad batch at offset {base_offset}"),
+        }
+    }
+}
+
+/// Replays the whole log. Errors: [`LoadError`].
+pub(super) async fn load(
+    replica: &Replica,
+    settings: GroupSettings,
+) -> Result<GroupCoordinator, LoadError> {
+    let mut core = GroupCoordinator::new(settings);
+    let mut working = Working::default();
+    let log = &replica.log;
+    let end = log.log_end();
+    let mut from = log.log_start();
+    while from < end {
+        let request = ReadRequest {
+            from,
+            upto: end,
+            max_bytes: READ_BYTES,
+            min_one: true,
+            path: ReadPath::Memory,
+        };
+        let read = log.read(request).await.map_err(LoadError::Log)?;
+        for slice in &read.slices {
+            let Slice::Memory(bytes) = slice else { panic!("memory was asked for") };
+            for batch in batches(bytes) {
+                let batch = batch.map_err(|_| LoadError::BadBatch { base_offset: from.0 })?;
+                working.replay(&batch, &mut core)?;
+                tasks::yield_if_needed().await;
+            }
+        }
+        if read.next_offset <= from {
+            break; // nothing but a gap is left
+        }
+        from = read.next_offset;
+    }
+    Ok(core)
+}
+
+#[derive(Default)]
+struct Working {
+    unpacked: Vec<u8>,
+    decompressor: Decompressor,
+}
+
+impl Working {
+    fn replay(&mut self, batch: &Batch<'_>, core: &mut GroupCoordinator) -> Result<(), LoadError> {
+        let header = batch.header();
+        let bad = || LoadError::BadBatch { base_offset: header.base_offset().0 };
+        let attributes = header.attributes();
+        let codec = attributes.codec().map_err(|_| bad())?;
+        let payload = match codec {
+            Codec::None => batch.payload(),
+            packed => {
+                let unpacked = &mut self.unpacked;
+                self.decompressor
+                    .decompress(packed, batch.payload(), UNPACKED_BYTES_MAX, unpacked)
+                    .map_err(|_| bad())?;
+                self.unpacked.as_slice()
+            }
+        };
+        let producer = attributes.is_transactional().then(|| header.producer_id());
+        for record in Records::new(payload, header.record_count()) {
+            let record = record.map_err(|_| bad())?;
+            if attributes.is_control() {
+                match Control::decode(record.key, record.value).map_err(|_| bad())? {
+                    Control::End(marker) => core.replay_end_transaction(
+                        header.producer_id(),
+                        marker.outcome == Outcome::Commit,
+                    ),
+                    Control::Other { .. } => {}
+                }
+            } else if let Some(record) = record_codec::decode(record.key, record.value) {
+                core.replay(&record, producer);
+            }
+        }
+        Ok(())
+    }
+}

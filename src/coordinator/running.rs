@@ -1,0 +1,279 @@
+//! One coordinator at work: steps of its core, in order, and what they persist.
+//!
+//! In:   calls of connections' shards; time; the durability of what was appended.
+//! Out:  records in the partition's log; answers, each when all it rests on is durable.
+//! Home: the partition's shard; in an `Rc`, never sent.
+//!
+//! Invariants
+//!   C1  Records reach the log in the order of the steps; answers leave in that order, too, but
+//!       for those of parked requests, which leave with the step that finds them.
+//!   C2  If something cannot be stored, state and log have parted: everything that waits is
+//!       answered, and this coordinator ends. Whoever runs it loads the log anew.
+//!   C3  No `RefCell` borrow lives across an await.
+//!
+//! Not here: loading (`load.rs`), which coordinators there are (`groups.rs`).
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use crate::group::coordinator::GroupCoordinator;
+use crate::group::ids::RequestId;
+use crate::group::record::Record;
+use crate::group::step::{Effect, Step};
+use crate::model::time::{Micros, Timestamp};
+use crate::partition::leader::Acks;
+use crate::record::batch::{BatchHeader, Codec};
+use crate::record::builder::{BatchBuilder, NewRecord};
+use crate::replica::local::Replica;
+use crate::replica::request::{AppendItem, AppendResult};
+use crate::shard::sync::{Event, OnceReceiver, OnceSender, oneshot};
+use crate::shard::{tasks, timers};
+
+use super::call::{Answer, CoordinatorReply, GroupCall, Unavailable};
+use super::record_codec;
+
+/// Records of one step go into batches of about this size, well below `max.message.bytes`.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// A coordinator whose log has been read.
+pub(super) struct Running {
+    replica: Rc<Replica>,
+    core: RefCell<GroupCoordinator>,
+    /// Requests that the core will answer by an effect.
+    parked: RefCell<HashMap<RequestId, OnceSender<CoordinatorReply>>>,
+    /// Steps whose records are on their way, oldest first.
+    unsettled: RefCell<VecDeque<Unsettled>>,
+    last_request: Cell<u64>,
+    /// When the timer will wake, so that only an earlier deadline disturbs it.
+    armed: Cell<Option<Timestamp>>,
+    ended: Cell<bool>,
+    added: Event,
+    sooner: Event,
+}
+
+/// The consequences of a step, and what must be durable before they are released.
+struct Unsettled {
+    stored: Vec<OnceReceiver<AppendResult>>,
+    effects: Vec<Effect>,
+    answer: Option<(OnceSender<CoordinatorReply>, Answer)>,
+}
+
+impl Running {
+    /// A coordinator with the state that its log gave; sessions begin now.
+    pub(super) fn start(replica: Rc<Replica>, core: GroupCoordinator) -> Rc<Running> {
+        let running = Rc::new(Running {
+            replica,
+            core: RefCell::new(core),
+            parked: RefCell::default(),
+            unsettled: RefCell::default(),
+            last_request: Cell::new(0),
+            armed: Cell::new(None),
+            ended: Cell::new(false),
+            added: Event::new(),
+            sooner: Event::new(),
+        });
+        let mut step = Step::default();
+        running.core.borrow_mut().loaded(timers::wall_clock(), &mut step);
+        running.follow(step, None);
+        running
+    }
+
+    /// Carries out a call; the answer comes when it may leave.
+    pub(super) fn call(&self, call: GroupCall) -> OnceReceiver<CoordinatorReply> {
+        let (reply, receiver) = oneshot();
+        if self.ended.get() {
+            let _ = reply.send(Err(Unavailable::NotHere)); // the asker may have gone
+            return receiver;
+        }
+        let now = timers::wall_clock();
+        let mut step = Step::default();
+        match call {
+            GroupCall::Now(work) => {
+                let answer = work(&mut self.core.borrow_mut(), now, &mut step);
+                self.follow(step, Some((reply, answer)));
+            }
+            GroupCall::Parked(work) => {
+                let id = RequestId(self.last_request.get() + 1);
+                self.last_request.set(id.0);
+                self.parked.borrow_mut().insert(id, reply);
+                work(&mut self.core.borrow_mut(), now, id, &mut step);
+                self.follow(step, None);
+            }
+        }
+        receiver
+    }
+
+    /// Appends a step's records, and releases the rest when they, and all before, are durable.
+    fn follow(&self, step: Step, answer: Option<(OnceSender<CoordinatorReply>, Answer)>) {
+        let stored = self.append(&step.records);
+        let next = self.core.borrow().next_deadline();
+        if next.is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {
+            self.sooner.notify();
+        }
+        let unsettled = Unsettled { stored, effects: step.effects, answer };
+        if unsettled.stored.is_empty() && self.unsettled.borrow().is_empty() {
+            self.release(unsettled.effects, unsettled.answer);
+            return;
+        }
+        self.unsettled.borrow_mut().push_back(unsettled);
+        self.added.notify();
+    }
+
+    fn append(&self, records: &[Record]) -> Vec<OnceReceiver<AppendResult>> {
+        let now = timers::wall_clock();
+        let mut stored = Vec::new();
+        let mut builder = BatchBuilder::new(Codec::None);
+        for record in records {
+            let (key, value) = record_codec::encode(record);
+            if builder.record_count() > 0
+                && builder.record_bytes() + key.len() + value.as_ref().map_or(0, Vec::len)
+                    > BATCH_BYTES
+            {
+                let full = std::mem::replace(&mut builder, BatchBuilder::new(Codec::None));
+                stored.push(self.append_batch(full, now));
+            }
+            let record = NewRecord {
+                timestamp: now,
+                key: Some(&key),
+                value: value.as_deref(),
+                headers: &[],
+            };
+            builder.push(&record).expect("a record of the core fits a batch");
+        }
+        if builder.record_count() > 0 {
+            stored.push(self.append_batch(builder, now));
+        }
+        stored
+    }
+
+    fn append_batch(&self, builder: BatchBuilder, now: Timestamp) -> OnceReceiver<AppendResult> {
+        let batch = builder.build();
+        let header = BatchHeader::peek(&batch).expect("the builder writes a header");
+        let info = header.info().expect("the builder writes sane numbers");
+        let item = AppendItem {
+            partition: self.replica.partition,
+            frame_bytes: batch.len(),
+            batch,
+            info,
+            log_append_time: Timestamp::NONE,
+            acks: Acks::All,
+        };
+        self.replica.append(now, item)
+    }
+
+    fn release(
+        &self,
+        effects: Vec<Effect>,
+        answer: Option<(OnceSender<CoordinatorReply>, Answer)>,
+    ) {
+        for effect in effects {
+            match effect {
+                Effect::Reply { request, reply } => {
+                    let waiting = self.parked.borrow_mut().remove(&request);
+                    let waiting = waiting.expect("the core answers a parked request once");
+                    let _ = waiting.send(Ok(Box::new(reply))); // the client may have gone
+                }
+            }
+        }
+        if let Some((reply, answer)) = answer {
+            let _ = reply.send(Ok(answer));
+        }
+    }
+
+    /// Settles steps until this coordinator ends. Returns whether it ended by a failure (C2).
+    pub(super) async fn settle(&self) -> Ended {
+        loop {
+            let added = self.added.listen();
+            if self.ended.get() {
+                return Ended::Stopped;
+            }
+            // The front stays in its place while it is waited for, so that nothing overtakes it.
+            let stored = match self.unsettled.borrow_mut().front_mut() {
+                Some(front) => Some(std::mem::take(&mut front.stored)),
+                None => None,
+            };
+            let Some(stored) = stored else {
+                added.await;
+                continue;
+            };
+            for one in stored {
+                if !matches!(one.await, Ok(Ok(_))) {
+                    self.end(Unavailable::NotStored);
+                    return Ended::Failed;
+                }
+            }
+            let settled = self.unsettled.borrow_mut().pop_front();
+            if let Some(Unsettled { effects, answer, .. }) = settled {
+                self.release(effects, answer);
+            }
+        }
+    }
+
+    /// Lets time pass in the core until this coordinator ends.
+    pub(super) async fn keep_time(&self) {
+        while !self.ended.get() {
+            let sooner = self.sooner.listen();
+            let deadline = self.core.borrow().next_deadline();
+            self.armed.set(deadline);
+            let Some(deadline) = deadline else {
+                sooner.await;
+                continue;
+            };
+            let wait_ms = deadline.0.saturating_sub(timers::wall_clock().0);
+            match u64::try_from(wait_ms) {
+                Ok(wait_ms) if wait_ms > 0 => {
+                    let wait_us = wait_ms.saturating_mul(1_000).min(TIMER_US_MAX);
+                    let _ = timers::timeout_at(Micros(timers::now().0 + wait_us), sooner).await;
+                }
+                _ => {
+                    let mut step = Step::default();
+                    self.core.borrow_mut().tick(timers::wall_clock(), &mut step);
+                    self.follow(step, None);
+                    tasks::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Ends this coordinator and answers all that waits.
+    pub(super) fn end(&self, why: Unavailable) {
+        if self.ended.replace(true) {
+            return;
+        }
+        let mut step = Step::default();
+        self.core.borrow_mut().unload(&mut step);
+        for Unsettled { effects, answer, .. } in self.unsettled.take() {
+            for Effect::Reply { request, .. } in effects {
+                self.refuse(request, why);
+            }
+            if let Some((reply, _)) = answer {
+                let _ = reply.send(Err(why));
+            }
+        }
+        self.release(step.effects, None);
+        for (_, reply) in self.parked.take() {
+            let _ = reply.send(Err(why));
+        }
+        self.added.notify();
+        self.sooner.notify();
+    }
+
+    fn refuse(&self, request: RequestId, why: Unavailable) {
+        if let Some(reply) = self.parked.borrow_mut().remove(&request) {
+            let _ = reply.send(Err(why));
+        }
+    }
+}
+
+/// Longest wait at once: a clock that is set back is noticed then.
+const TIMER_US_MAX: u64 = 60_000_000;
+
+/// How a coordinator ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Something could not be stored.
+    Failed,
+}

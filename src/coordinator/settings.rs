@@ -1,0 +1,26 @@
+//! The broker's settings as the group core takes them.
+//!
+//! In: [`BrokerConfig`]. Out: [`GroupSettings`]. Home: pure.
+
+use crate::config::broker::BrokerConfig;
+use crate::group::settings::GroupSettings;
+
+/// What a batch adds to one record, at most: its header, the record's own and two lengths.
+const BATCH_OVERHEAD_BYTES: usize = 1_024;
+
+/// The group settings of a broker.
+pub fn group_settings(config: &BrokerConfig) -> GroupSettings {
+    let groups = &config.groups;
+    let count = |number: i32| usize::try_from(number).expect("the table of settings says so");
+    GroupSettings {
+        session_timeout_ms_min: groups.min_session_timeout_ms,
+        session_timeout_ms_max: groups.max_session_timeout_ms,
+        initial_rebalance_delay_ms: groups.initial_rebalance_delay_ms,
+        group_size_max: count(groups.max_size),
+        offset_metadata_bytes_max: count(groups.offset_metadata_max_bytes),
+        offsets_retention_ms: i64::from(groups.offsets_retention_minutes) * 60_000,
+        offsets_retention_check_ms: groups.offsets_retention_check_interval_ms,
+        record_bytes_max: count(config.message_max_bytes).saturating_sub(BATCH_OVERHEAD_BYTES),
+        ..GroupSettings::default()
+    }
+}
