@@ -64,7 +64,9 @@ pub async fn wait(shard: &Rc<Shard>, wanted: Wanted) {
         let (isolation, deadline) = (wanted.isolation, wanted.deadline);
         let request = WatchRequest { id, items, bytes, isolation, deadline };
         watching.owners.push(owner);
-        replies.push(shard.mesh.submit(owner, MeshRequest::Replica(ShardRequest::Watch(request))).await);
+        replies.push(
+            shard.mesh.submit(owner, MeshRequest::Replica(ShardRequest::Watch(request))).await,
+        );
     }
     let first = poll_fn(|context| {
         let ready = replies.iter_mut().position(|reply| {

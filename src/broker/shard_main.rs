@@ -47,9 +47,7 @@ use super::context::Shard;
 use super::doors::{Doors, Sockets};
 use super::fetch_session::SessionCache;
 use super::groups::OFFSETS_TOPIC;
-use super::orders::{
-    BrokerLinks, ControlOrder, DiskAccess, MeshReply, MeshRequest, OrderDone,
-};
+use super::orders::{BrokerLinks, ControlOrder, DiskAccess, MeshReply, MeshRequest, OrderDone};
 
 /// What start-up hands to every shard.
 #[derive(Clone)]

@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::ConfigError;
+use super::groups::GroupConfig;
 use super::keys::{Scope, Setting, find};
 use super::layers::Layers;
 use super::listener::{HostPort, Listener, parse_listeners};
 use super::topic::{TopicConfig, check_broker_defaults};
-use super::groups::GroupConfig;
 use super::value;
 use crate::model::ids::BrokerId;
 
@@ -371,8 +371,7 @@ impl<'a> View<'a> {
             max_size: self.number("group.max.size"),
             offset_metadata_max_bytes: self.number("offset.metadata.max.bytes"),
             offsets_retention_minutes: self.number("offsets.retention.minutes"),
-            offsets_retention_check_interval_ms: self
-                .number("offsets.retention.check.interval.ms"),
+            offsets_retention_check_interval_ms: self.number("offsets.retention.check.interval.ms"),
             offsets_topic_num_partitions: self.number("offsets.topic.num.partitions"),
             offsets_topic_replication_factor: self.number("offsets.topic.replication.factor"),
             offsets_topic_segment_bytes: self.number("offsets.topic.segment.bytes"),
