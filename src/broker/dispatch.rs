@@ -71,6 +71,7 @@ pub async fn admit(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: BytesM
     match api {
         ApiKey::Produce => handlers::produce::admit(shard, connection, head, body).await,
         ApiKey::Fetch => handlers::fetch::admit(shard, connection, head, &body),
+        ApiKey::JoinGroup => admit_join(shard, connection, head, header.client_id, &body),
         _ => admit_plain(shard, connection, head, &body),
     }
 }
@@ -107,6 +108,18 @@ fn admit_plain(
         ApiKey::InitProducerId => plain(shard, head, body, |shard, request| async move {
             handlers::init_producer_id::handle(&shard, request).await
         }),
+        ApiKey::FindCoordinator => plain(shard, head, body, move |shard, request| async move {
+            handlers::find_coordinator::handle(&shard, &connection, request, version).await
+        }),
+        ApiKey::SyncGroup => plain(shard, head, body, move |shard, request| async move {
+            handlers::sync_group::handle(&shard, request, version).await
+        }),
+        ApiKey::Heartbeat => plain(shard, head, body, |shard, request| async move {
+            handlers::heartbeat::handle(&shard, request).await
+        }),
+        ApiKey::LeaveGroup => plain(shard, head, body, move |shard, request| async move {
+            handlers::leave_group::handle(&shard, request, version).await
+        }),
         ApiKey::DescribeCluster => plain(shard, head, body, move |shard, request| async move {
             handlers::describe_cluster::handle(&shard, &connection, &request)
         }),
@@ -119,6 +132,21 @@ fn admit_plain(
         // In the table of what is served, and not here: our own mistake, found by a test.
         other => panic!("{} is served but has no handler", other.name()),
     }
+}
+
+/// JoinGroup is told who the client says it is.
+fn admit_join(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    head: Head,
+    client_id: Option<String>,
+    body: &BytesMut,
+) -> Admitted {
+    let (shard, connection) = (Rc::clone(shard), Rc::clone(connection));
+    let version = head.version;
+    plain(shard, head, body, move |shard, request| async move {
+        handlers::join_group::handle(&shard, &connection, client_id, request, version).await
+    })
 }
 
 /// Decodes now, handles later.

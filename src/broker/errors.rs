@@ -9,6 +9,9 @@
 
 use crate::controller::driver::ExecuteError;
 use crate::controller::quorum::ProposeError;
+use crate::coordinator::call::Unavailable;
+use crate::group::classic::join::JoinError;
+use crate::group::classic::sync::{HeartbeatError, MemberError, SyncError};
 use crate::metadata::alter::DeleteTopicError;
 use crate::metadata::commands::CommandError;
 use crate::metadata::create_topics::CreateTopicError;
@@ -132,6 +135,66 @@ fn producer_code(error: &ProducerError) -> ErrorCode {
         ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
         ProducerError::TransactionOpen { .. } => ErrorCode::InvalidTxnState,
         ProducerError::TooManyProducers => ErrorCode::NotEnoughReplicas,
+    }
+}
+
+/// For all that asks a coordinator: why there is none now.
+pub fn unavailable_code(unavailable: Unavailable) -> ErrorCode {
+    match unavailable {
+        Unavailable::NotHere => ErrorCode::NotCoordinator,
+        Unavailable::Loading => ErrorCode::CoordinatorLoadInProgress,
+        Unavailable::NotStored => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+/// For JoinGroup.
+pub fn join_code(error: JoinError) -> ErrorCode {
+    match error {
+        JoinError::InvalidGroupId => ErrorCode::InvalidGroupId,
+        JoinError::NameTooLong => ErrorCode::InvalidRequest,
+        JoinError::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
+        JoinError::MemberIdRequired => ErrorCode::MemberIdRequired,
+        JoinError::UnknownMember => ErrorCode::UnknownMemberId,
+        JoinError::FencedInstance => ErrorCode::FencedInstanceId,
+        JoinError::InconsistentProtocol => ErrorCode::InconsistentGroupProtocol,
+        JoinError::GroupFull => ErrorCode::GroupMaxSizeReached,
+        JoinError::MetadataTooLarge => ErrorCode::UnknownServerError,
+        JoinError::Busy => ErrorCode::CoordinatorNotAvailable,
+        JoinError::Superseded => ErrorCode::RebalanceInProgress,
+        JoinError::Unloaded => ErrorCode::NotCoordinator,
+    }
+}
+
+/// For SyncGroup.
+pub fn sync_code(error: SyncError) -> ErrorCode {
+    match error {
+        SyncError::InvalidGroupId => ErrorCode::InvalidGroupId,
+        SyncError::UnknownMember => ErrorCode::UnknownMemberId,
+        SyncError::FencedInstance => ErrorCode::FencedInstanceId,
+        SyncError::IllegalGeneration => ErrorCode::IllegalGeneration,
+        SyncError::InconsistentProtocol => ErrorCode::InconsistentGroupProtocol,
+        SyncError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        SyncError::GroupTooLarge => ErrorCode::UnknownServerError,
+        SyncError::Unloaded => ErrorCode::NotCoordinator,
+    }
+}
+
+/// For Heartbeat.
+pub fn heartbeat_code(error: HeartbeatError) -> ErrorCode {
+    match error {
+        HeartbeatError::InvalidGroupId => ErrorCode::InvalidGroupId,
+        HeartbeatError::UnknownMember => ErrorCode::UnknownMemberId,
+        HeartbeatError::FencedInstance => ErrorCode::FencedInstanceId,
+        HeartbeatError::IllegalGeneration => ErrorCode::IllegalGeneration,
+        HeartbeatError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+    }
+}
+
+/// For LeaveGroup.
+pub fn member_code(error: MemberError) -> ErrorCode {
+    match error {
+        MemberError::UnknownMember => ErrorCode::UnknownMemberId,
+        MemberError::FencedInstance => ErrorCode::FencedInstanceId,
     }
 }
 

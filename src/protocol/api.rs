@@ -74,11 +74,11 @@ api_keys! {
     Metadata = 3, Some(9), Some(0..=13);
     OffsetCommit = 8, Some(8), None;
     OffsetFetch = 9, Some(6), None;
-    FindCoordinator = 10, Some(3), None;
-    JoinGroup = 11, Some(6), None;
-    Heartbeat = 12, Some(4), None;
-    LeaveGroup = 13, Some(4), None;
-    SyncGroup = 14, Some(4), None;
+    FindCoordinator = 10, Some(3), Some(0..=6);
+    JoinGroup = 11, Some(6), Some(0..=9);
+    Heartbeat = 12, Some(4), Some(0..=4);
+    LeaveGroup = 13, Some(4), Some(0..=5);
+    SyncGroup = 14, Some(4), Some(0..=5);
     DescribeGroups = 15, Some(5), None;
     ListGroups = 16, Some(3), None;
     SaslHandshake = 17, None, None;
