@@ -16,12 +16,18 @@ use crate::model::time::Timestamp;
 /// What a call returns; its handler knows the type.
 pub type Answer = Box<dyn Any + Send>;
 
+/// Work whose answer is at hand when it returns.
+pub type WorkNow = Box<dyn FnOnce(&mut GroupCoordinator, Timestamp, &mut Step) -> Answer + Send>;
+/// Work that an effect answers.
+pub type WorkParked =
+    Box<dyn FnOnce(&mut GroupCoordinator, Timestamp, RequestId, &mut Step) + Send>;
+
 /// Work on a group coordinator's core.
 pub enum GroupCall {
     /// Returns at once; the answer is released when all that was appended before it is durable.
-    Now(Box<dyn FnOnce(&mut GroupCoordinator, Timestamp, &mut Step) -> Answer + Send>),
+    Now(WorkNow),
     /// Answered by an effect of this step or of a later one, with a [`crate::group::step::Reply`].
-    Parked(Box<dyn FnOnce(&mut GroupCoordinator, Timestamp, RequestId, &mut Step) + Send>),
+    Parked(WorkParked),
 }
 
 impl fmt::Debug for GroupCall {

@@ -192,7 +192,7 @@ fn read_group_value(value: &[u8]) -> Result<GroupMetadata, DecodeError> {
         members.push(read_member(&mut value, version)?);
     }
     Ok(GroupMetadata {
-        protocol_type: Some(protocol_type.into()).filter(|name: &Box<str>| !name.is_empty()),
+        protocol_type: (!protocol_type.is_empty()).then(|| protocol_type.into()),
         generation,
         protocol: protocol.map(Into::into),
         leader: leader.map(|id| MemberId::from(id.as_str())),
