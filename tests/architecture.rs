@@ -53,6 +53,7 @@ const FOLDERS: &[(&str, Tier)] = &[
     ("net", Tier::Machinery),
     ("replica", Tier::Broker),
     ("controller", Tier::Broker),
+    ("coordinator", Tier::Broker),
     ("broker", Tier::Broker),
     ("admin", Tier::Edges),
     ("client", Tier::Edges),
