@@ -20,6 +20,10 @@ use yeoul::protocol::message::Message;
 use yeoul::protocol::messages::*;
 use yeoul::protocol::primitives::{Reader, Writer, memory_limit};
 use yeoul::protocol::produce::{ProduceRequest, ProduceResponse};
+use yeoul::protocol::records::{
+    Data, GroupRecordKey, TransactionRecordKey, classic_group, consumer_group, consumer_protocol,
+    decode_embedded, decode_value, encode_value, transaction,
+};
 use yeoul::testing::prng::Prng;
 use yeoul::testing::seeds::seeds;
 
@@ -225,6 +229,66 @@ fuzz! {
     consumer_group_describe: consumer_group_describe::ConsumerGroupDescribeRequest, consumer_group_describe::ConsumerGroupDescribeResponse;
     streams_group_heartbeat: streams_group_heartbeat::StreamsGroupHeartbeatRequest, streams_group_heartbeat::StreamsGroupHeartbeatResponse;
     streams_group_describe: streams_group_describe::StreamsGroupDescribeRequest, streams_group_describe::StreamsGroupDescribeResponse;
+}
+
+/// Hostile forms of the golden bodies of one schema of records.
+fn fuzz_data<D: Data>(file: &str, schema: &str) {
+    let lines = lines(&format!("vectors/{file}.jsonl.gz"));
+    let of_schema: Vec<&Value> = lines.iter().filter(|line| line["schema"] == schema).collect();
+    let mut refused = 0;
+    for seed in seeds(24) {
+        let mut prng = Prng::new(seed.0);
+        for line in &of_schema {
+            let version = version(line);
+            let mut whole = version.to_be_bytes().to_vec();
+            whole.extend(unhex(line["hex"].as_str().expect("a body")));
+            let hostile = mutate(&whole, &mut prng);
+            let (_, peak) = peak_of(|| GroupRecordKey::decode(&hostile));
+            assert!(peak <= memory_allowed(hostile.len()));
+            let (_, peak) = peak_of(|| TransactionRecordKey::decode(&hostile));
+            assert!(peak <= memory_allowed(hostile.len()));
+            let (embedded, peak) = peak_of(|| decode_embedded::<D>(&hostile));
+            assert!(peak <= memory_allowed(hostile.len()));
+            let (decoded, peak) = peak_of(|| decode_value::<D>(&hostile));
+            assert!(peak <= memory_allowed(hostile.len()));
+            assert!(embedded.is_ok() || decoded.is_err(), "{hostile:02x?}");
+            let Ok(value) = decoded else {
+                refused += 1;
+                continue;
+            };
+            let version = i16::from_be_bytes([hostile[0], hostile[1]]);
+            if let Ok(again) = encode_value(&value, version) {
+                assert!(decode_value::<D>(&again).is_ok(), "{hostile:02x?}");
+            }
+        }
+    }
+    assert!(refused > of_schema.len(), "vacuous: {refused} of {schema} were refused");
+}
+
+macro_rules! fuzz_records {
+    ($($file:literal: $module:ident, $($name:ident),+;)*) => {
+        #[test]
+        fn records_of_coordinators_and_of_consumers() {
+            $($(fuzz_data::<$module::$name>($file, stringify!($name));)+)*
+        }
+    };
+}
+
+fuzz_records! {
+    "coordinator-OffsetCommit": classic_group, OffsetCommitKey, OffsetCommitValue;
+    "coordinator-GroupMetadata": classic_group, GroupMetadataValue;
+    "coordinator-ConsumerGroupMemberMetadata": consumer_group, ConsumerGroupMemberMetadataValue;
+    "coordinator-ConsumerGroupCurrentMemberAssignment": consumer_group,
+        ConsumerGroupCurrentMemberAssignmentValue;
+    "coordinator-ConsumerGroupTargetAssignmentMember": consumer_group,
+        ConsumerGroupTargetAssignmentMemberValue;
+    "coordinator-ConsumerGroupPartitionMetadata": consumer_group,
+        ConsumerGroupPartitionMetadataValue;
+    "coordinator-ConsumerGroupRegularExpression": consumer_group,
+        ConsumerGroupRegularExpressionValue;
+    "coordinator-TransactionLog": transaction, TransactionLogKey, TransactionLogValue;
+    "data-ConsumerProtocolSubscription": consumer_protocol, ConsumerProtocolSubscription;
+    "data-ConsumerProtocolAssignment": consumer_protocol, ConsumerProtocolAssignment;
 }
 
 /// Splitting decides as copying does, and takes no more memory than its budget.

@@ -213,7 +213,7 @@ macro_rules! message_struct {
                         match tag {
                             $($(
                                 $tag if ($versions).contains(&layout.version) => {
-                                    this.$field = $crate::protocol::wire::Wire::read(reader, layout)?;
+                                    this.$field = $crate::protocol::wire::Wire::read_tagged(reader, layout)?;
                                     Ok(true)
                                 }
                             )?)*
@@ -292,7 +292,8 @@ macro_rules! message_struct {
     };
 }
 
-/// A nullable struct has a byte before it: -1 for null, 1 for a struct. Source: KIP-893.
+/// A nullable struct has a byte before it: -1 for null, 1 for a struct; in a tag section a varint, 0 or 1.
+/// Source: KIP-893, and the bytes of Kafka 4.3.
 macro_rules! message_nullable {
     ($name:ident) => {
         impl $crate::protocol::wire::WireNullable for $name {
@@ -317,6 +318,27 @@ macro_rules! message_nullable {
                 };
                 writer.write_i8(1);
                 $crate::protocol::wire::Wire::write(value, writer, layout)
+            }
+
+            fn read_nullable_tagged(
+                reader: &mut $crate::protocol::primitives::Reader<'_>,
+                layout: $crate::protocol::wire::Layout,
+            ) -> Result<Option<Self>, $crate::protocol::primitives::DecodeError> {
+                if reader.read_unsigned_varint()? == 0 {
+                    return Ok(None);
+                }
+                $crate::protocol::wire::Wire::read(reader, layout).map(Some)
+            }
+
+            fn write_nullable_tagged(
+                value: Option<&Self>,
+                writer: &mut $crate::protocol::primitives::Writer,
+                layout: $crate::protocol::wire::Layout,
+            ) -> Result<(), $crate::protocol::primitives::EncodeError> {
+                writer.write_unsigned_varint(u32::from(value.is_some()));
+                value.map_or(Ok(()), |value| {
+                    $crate::protocol::wire::Wire::write(value, writer, layout)
+                })
             }
         }
     };

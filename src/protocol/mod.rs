@@ -5,7 +5,8 @@
 //! Home: pure; no clock, no randomness, no I/O (tier T1).
 //!
 //! `primitives` reads and writes single values, `message` declares whole messages, `messages` holds one
-//! file an API, `produce` and `fetch` are the hot paths, `api` is the table of keys and versions.
+//! file an API, `produce` and `fetch` are the hot paths, `api` is the table of keys and versions, and
+//! `records` is what coordinators keep in their topics.
 //!
 //! Invariants
 //!   C1  No length from the wire sizes an allocation before it is checked against the remaining bytes.
@@ -23,6 +24,7 @@ pub mod message;
 pub mod messages;
 pub mod primitives;
 pub mod produce;
+pub mod records;
 pub mod wire;
 
 #[cfg(test)]

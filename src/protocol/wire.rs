@@ -30,6 +30,16 @@ pub trait Wire: Sized {
 
     /// Writes the field. Errors: [`EncodeError`], our own mistake.
     fn write(&self, writer: &mut Writer, layout: Layout) -> Result<(), EncodeError>;
+
+    /// [`Wire::read`] of a field in a tag section.
+    fn read_tagged(reader: &mut Reader<'_>, layout: Layout) -> Result<Self, DecodeError> {
+        Self::read(reader, layout)
+    }
+
+    /// [`Wire::write`] of a field in a tag section.
+    fn write_tagged(&self, writer: &mut Writer, layout: Layout) -> Result<(), EncodeError> {
+        self.write(writer, layout)
+    }
 }
 
 /// A type that has a null on the wire.
@@ -43,6 +53,23 @@ pub trait WireNullable: Wire {
         writer: &mut Writer,
         layout: Layout,
     ) -> Result<(), EncodeError>;
+
+    /// [`WireNullable::read_nullable`] of a field in a tag section: a struct's null is another there.
+    fn read_nullable_tagged(
+        reader: &mut Reader<'_>,
+        layout: Layout,
+    ) -> Result<Option<Self>, DecodeError> {
+        Self::read_nullable(reader, layout)
+    }
+
+    /// [`WireNullable::write_nullable`] of a field in a tag section.
+    fn write_nullable_tagged(
+        value: Option<&Self>,
+        writer: &mut Writer,
+        layout: Layout,
+    ) -> Result<(), EncodeError> {
+        Self::write_nullable(value, writer, layout)
+    }
 }
 
 /// The value of a field for which Kafka's schema names no default.
@@ -55,7 +82,7 @@ pub trait KafkaDefault {
 /// Errors: [`EncodeError`], our own mistake.
 pub fn tagged(tag: u32, value: &impl Wire, layout: Layout) -> Result<RawTaggedField, EncodeError> {
     let mut writer = Writer::new();
-    value.write(&mut writer, layout)?;
+    value.write_tagged(&mut writer, layout)?;
     Ok(RawTaggedField { tag, data: writer.into_buffer().freeze() })
 }
 
@@ -217,6 +244,14 @@ impl<T: WireNullable> Wire for Option<T> {
 
     fn write(&self, writer: &mut Writer, layout: Layout) -> Result<(), EncodeError> {
         T::write_nullable(self.as_ref(), writer, layout)
+    }
+
+    fn read_tagged(reader: &mut Reader<'_>, layout: Layout) -> Result<Self, DecodeError> {
+        T::read_nullable_tagged(reader, layout)
+    }
+
+    fn write_tagged(&self, writer: &mut Writer, layout: Layout) -> Result<(), EncodeError> {
+        T::write_nullable_tagged(self.as_ref(), writer, layout)
     }
 }
 
