@@ -127,7 +127,7 @@ impl Running {
         for record in records {
             let (key, value) = record_codec::encode(record);
             if builder.record_count() > 0
-                && builder.record_bytes() + key.len() + value.as_ref().map_or(0, Vec::len)
+                && builder.record_bytes() + key.len() + value.as_ref().map_or(0, bytes::Bytes::len)
                     > BATCH_BYTES
             {
                 let full = std::mem::replace(&mut builder, BatchBuilder::new(Codec::None));

@@ -10,16 +10,20 @@ use bytes::Bytes;
 
 use crate::group::classic::member::Member;
 use crate::group::classic::state::State;
+use crate::group::consumer::group::ConsumerState;
 use crate::group::coordinator::{Group, GroupCoordinator, Kind};
 use crate::group::ids::{GroupId, InstanceId, MemberId};
 use crate::group::record::Record;
 use crate::group::step::Step;
+use crate::group::subscription::CONSUMER_PROTOCOL_TYPE;
 
 /// The kinds of groups, as `ListGroups` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GroupType {
     /// `classic`.
     Classic,
+    /// `consumer`: KIP-848.
+    Consumer,
 }
 
 impl GroupType {
@@ -27,6 +31,7 @@ impl GroupType {
     pub fn name(self) -> &'static str {
         match self {
             GroupType::Classic => "classic",
+            GroupType::Consumer => "consumer",
         }
     }
 }
@@ -84,23 +89,34 @@ pub enum DeleteGroupError {
 }
 
 impl Group {
-    /// Its state.
-    pub(super) fn state(&self) -> State {
+    /// Whether it has no members and nobody is joining.
+    pub(super) fn is_empty(&self) -> bool {
         match &self.kind {
-            Kind::Simple => State::Empty,
-            Kind::Classic(classic) => classic.state(),
+            Kind::Simple => true,
+            Kind::Classic(classic) => classic.state() == State::Empty,
+            Kind::Consumer(consumer) => consumer.state() == ConsumerState::Empty,
         }
     }
 
-    /// Whether it has no members and nobody is joining.
-    pub(super) fn is_empty(&self) -> bool {
-        self.state() == State::Empty
+    fn state_name(&self) -> &'static str {
+        match &self.kind {
+            Kind::Simple => State::Empty.name(),
+            Kind::Classic(classic) => classic.state().name(),
+            Kind::Consumer(consumer) => consumer.state().name(),
+        }
+    }
+
+    fn group_type(&self) -> GroupType {
+        match &self.kind {
+            Kind::Simple | Kind::Classic(_) => GroupType::Classic,
+            Kind::Consumer(_) => GroupType::Consumer,
+        }
     }
 
     /// Whether somebody was given an id and may join with it.
     pub(super) fn has_pending_members(&self) -> bool {
         match &self.kind {
-            Kind::Simple => false,
+            Kind::Simple | Kind::Consumer(_) => false,
             Kind::Classic(classic) => classic.has_pending_members(),
         }
     }
@@ -110,6 +126,7 @@ impl Group {
         match &self.kind {
             Kind::Simple => false,
             Kind::Classic(classic) => classic.is_of_consumers(),
+            Kind::Consumer(_) => true,
         }
     }
 
@@ -118,6 +135,7 @@ impl Group {
         match &self.kind {
             Kind::Simple => false,
             Kind::Classic(classic) => classic.is_subscribed_to(topic),
+            Kind::Consumer(consumer) => consumer.is_subscribed_to(topic),
         }
     }
 
@@ -125,24 +143,29 @@ impl Group {
         match &self.kind {
             Kind::Simple => "",
             Kind::Classic(classic) => classic.protocol_type().unwrap_or(""),
+            Kind::Consumer(_) => CONSUMER_PROTOCOL_TYPE,
         }
     }
 
-    fn describe(&self) -> Description {
-        let state = self.state();
+    fn describe(&self) -> Option<Description> {
+        let state = match &self.kind {
+            Kind::Simple => State::Empty,
+            Kind::Classic(classic) => classic.state(),
+            Kind::Consumer(_) => return None,
+        };
         let mut description = Description {
             state,
             protocol_type: self.protocol_type().into(),
             protocol: "".into(),
             members: Vec::new(),
         };
-        let Kind::Classic(classic) = &self.kind else { return description };
+        let Kind::Classic(classic) = &self.kind else { return Some(description) };
         let stable = state == State::Stable;
         let protocol = classic.protocol().filter(|_| stable).unwrap_or("");
         description.protocol = protocol.into();
         description.members =
             classic.members().map(|member| member.describe(stable.then_some(protocol))).collect();
-        description
+        Some(description)
     }
 }
 
@@ -170,18 +193,18 @@ impl GroupCoordinator {
         let listed = self.groups.iter().map(|(id, group)| ListedGroup {
             id: id.clone(),
             protocol_type: group.protocol_type().into(),
-            state: group.state().name(),
-            kind: GroupType::Classic,
+            state: group.state_name(),
+            kind: group.group_type(),
         });
         listed
             .filter(|group| passes(states, group.state) && passes(kinds, group.kind.name()))
             .collect()
     }
 
-    /// Answers `DescribeGroups`; none of a group that is not there, which is described as
-    /// [`State::Dead`], with GROUP_ID_NOT_FOUND from version 6 on.
+    /// Answers `DescribeGroups`; none of a group that is not there, or not classic, which is
+    /// described as [`State::Dead`], with GROUP_ID_NOT_FOUND from version 6 on.
     pub fn describe_group(&self, group: &GroupId) -> Option<Description> {
-        self.groups.get(group).map(Group::describe)
+        self.groups.get(group).and_then(Group::describe)
     }
 
     /// Answers `DeleteGroups` for one group.
@@ -193,7 +216,18 @@ impl GroupCoordinator {
             return Err(DeleteGroupError::NonEmpty);
         }
         self.bury(id, self.positions_of(id), step);
-        self.persist(step, Record::GroupMetadata { group: id.clone(), value: None });
+        self.end_group(id, step);
         Ok(())
+    }
+
+    /// Writes what ends a group that is empty.
+    pub(super) fn end_group(&mut self, id: &GroupId, step: &mut Step) {
+        match self.groups.get(id).map(|group| &group.kind) {
+            Some(Kind::Consumer(_)) => self.end_empty_consumer(id, step),
+            _ => {
+                let value = None;
+                self.persist(step, Record::GroupMetadata { group: id.clone(), value });
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::group::classic::group::Classic;
 use crate::group::classic::state::State;
 use crate::group::classic::sync::MemberError;
+use crate::group::consumer::group::Consumer;
 use crate::group::coordinator::{Group, GroupCoordinator, Kind};
 use crate::group::ids::{GroupId, InstanceId, MemberId, NAME_BYTES_MAX};
 use crate::group::offsets::CommittedOffset;
@@ -91,6 +92,10 @@ pub enum CommitError {
     IllegalGeneration,
     /// The generation has not been assigned yet: REBALANCE_IN_PROGRESS.
     RebalanceInProgress,
+    /// A member of a KIP-848 group speaks of another epoch, or of partitions that are not its
+    /// own: STALE_MEMBER_EPOCH from version 9 on, before UNSUPPORTED_VERSION, in transactions
+    /// ILLEGAL_GENERATION.
+    StaleMemberEpoch,
     /// Too many groups, or offsets of open transactions: COORDINATOR_NOT_AVAILABLE.
     Busy,
 }
@@ -220,6 +225,9 @@ impl GroupCoordinator {
         };
         match self.groups.get(&request.group) {
             Some(Group { kind: Kind::Classic(classic), .. }) => classic.may_commit(&committer),
+            Some(Group { kind: Kind::Consumer(consumer), .. }) => {
+                consumer.may_commit(&committer, &request.topics)
+            }
             Some(Group { kind: Kind::Simple, .. }) if request.generation < 0 => Ok(()),
             Some(Group { kind: Kind::Simple, .. }) => Err(CommitError::UnknownMember),
             None if request.generation >= 0 => Err(CommitError::NoGroup),
@@ -234,6 +242,8 @@ impl GroupCoordinator {
         request: &CommitRequest,
     ) -> (Vec<Record>, CommitResults) {
         let expire = request.retention_ms.map(|ms| Timestamp(now.0.saturating_add(ms)));
+        // Records that expire at a time of their own have neither; nor have such requests.
+        let known = expire.is_none();
         let mut records = Vec::new();
         let mut results = Vec::with_capacity(request.topics.len());
         for topic in &request.topics {
@@ -247,11 +257,11 @@ impl GroupCoordinator {
                 of_topic.push(Ok(()));
                 let value = CommittedOffset {
                     offset: partition.offset,
-                    leader_epoch: partition.leader_epoch,
+                    leader_epoch: if known { partition.leader_epoch } else { LeaderEpoch::NONE },
                     metadata,
                     commit_timestamp: now,
                     expire_timestamp: expire.unwrap_or(Timestamp::NONE),
-                    topic_id: topic.id,
+                    topic_id: if known { topic.id } else { TopicId::ZERO },
                 };
                 let key = OffsetKey {
                     group: request.group.clone(),
@@ -418,8 +428,7 @@ impl GroupCoordinator {
         let group = &self.groups[id];
         let idle = group.is_empty() && !group.has_pending_members();
         if nothing_left && idle && !self.pending.has_group(id) {
-            let value = None;
-            self.persist(step, Record::GroupMetadata { group: id.clone(), value });
+            self.end_group(id, step);
         }
     }
 }
@@ -429,6 +438,9 @@ impl Group {
     fn retained_since(&self, topic: &str, at: &CommittedOffset) -> Option<Timestamp> {
         match &self.kind {
             Kind::Simple => Some(at.commit_timestamp),
+            Kind::Consumer(consumer) => {
+                (!consumer.is_subscribed_to(topic)).then_some(at.commit_timestamp)
+            }
             Kind::Classic(classic) => match (classic.protocol_type(), classic.state()) {
                 (None, _) => Some(at.commit_timestamp),
                 (Some(_), State::Empty) if classic.is_subscribed_to(topic) => None,
@@ -470,6 +482,73 @@ impl Classic {
             return Err(CommitError::RebalanceInProgress);
         }
         Ok(())
+    }
+}
+
+impl Consumer {
+    /// Whether a commit counts. A member may be an epoch or more behind if it has had the
+    /// partitions since then.
+    ///
+    /// Errors: [`CommitError`]. Source: KIP-848, KIP-1251.
+    fn may_commit(
+        &self,
+        committer: &Committer<'_>,
+        topics: &[CommitTopic],
+    ) -> Result<(), CommitError> {
+        let Committer { member, generation, transactional, .. } = committer;
+        let nameless = member.as_str().is_empty();
+        if *generation < 0 && (self.members().len() == 0 || (*transactional && nameless)) {
+            return Ok(());
+        }
+        let member = self.member(member).ok_or(CommitError::UnknownMember)?;
+        let current = member.current();
+        if *generation == current.epoch {
+            return Ok(());
+        }
+        if member.metadata().classic.is_some() {
+            return Err(CommitError::IllegalGeneration);
+        }
+        let had = |topic: &CommitTopic| {
+            let held = current.assigned.get(&topic.id);
+            topic.partitions.iter().all(|commit| {
+                let since = held.and_then(|held| held.get(&commit.partition));
+                since.is_some_and(|since| since <= generation)
+            })
+        };
+        match *generation < current.epoch && *generation >= 0 && topics.iter().all(had) {
+            true => Ok(()),
+            false => Err(CommitError::StaleMemberEpoch),
+        }
+    }
+}
+
+/// Why a member of a KIP-848 group is told no positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchError {
+    /// The group does not know the member: UNKNOWN_MEMBER_ID.
+    UnknownMember,
+    /// It speaks of another epoch: STALE_MEMBER_EPOCH.
+    StaleMemberEpoch,
+}
+
+impl GroupCoordinator {
+    /// Checks who asks for positions (`OffsetFetch` version 9 and later), if anybody is named;
+    /// to be called before [`GroupCoordinator::fetch_offsets`].
+    ///
+    /// Errors: [`FetchError`].
+    pub fn check_fetch(
+        &self,
+        group: &GroupId,
+        member: Option<&MemberId>,
+        epoch: i32,
+    ) -> Result<(), FetchError> {
+        let Some(consumer) = self.consumer_group(group) else { return Ok(()) };
+        let Some(member) = member.filter(|_| epoch >= 0) else { return Ok(()) };
+        let known = consumer.member(member).ok_or(FetchError::UnknownMember)?;
+        match known.current().epoch == epoch {
+            true => Ok(()),
+            false => Err(FetchError::StaleMemberEpoch),
+        }
     }
 }
 

@@ -14,20 +14,26 @@
 //!   G2  A group with a deadline is armed at that time, or earlier.
 //!   G3  The clock never goes back: an earlier time counts as the latest one seen.
 //!
-//! Not here: a classic group's rules (`classic`), offsets' (`commit.rs`), administrators' (`admin.rs`).
+//! Not here: a group's rules (`classic`, `consumer`), offsets' (`commit.rs`), administrators'
+//! (`admin.rs`).
 //! Source: `protocol.md` 2.5.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::group::classic::group::Classic;
 use crate::group::classic::join::{JoinError, JoinReply, JoinRequest};
 use crate::group::classic::sync::{
     HeartbeatError, LeavingMember, MemberError, SyncError, SyncRequest,
 };
+use crate::group::consumer::group::Consumer;
+use crate::group::consumer::heartbeat::{ConsumerError, ConsumerHeartbeat, ConsumerReply};
+use crate::group::consumer::member::EPOCH_JOIN;
+use crate::group::consumer::topics::{NoTopics, Topics};
 use crate::group::ids::{GroupId, InstanceId, MemberId, RequestId};
 use crate::group::offsets::{Offsets, PendingOffsets};
-use crate::group::record::{GroupMetadata, OffsetKey, Record};
-use crate::group::settings::{GROUPS_PER_PARTITION_MAX, GroupSettings};
+use crate::group::record::{ConsumerRecord, GroupMetadata, OffsetKey, Record};
+use crate::group::settings::{GROUPS_PER_PARTITION_MAX, GroupOverrides, GroupSettings};
 use crate::group::step::{Reply, Step};
 use crate::model::ids::ProducerId;
 use crate::model::time::Timestamp;
@@ -37,6 +43,7 @@ use crate::model::time::Timestamp;
 pub struct Context<'a> {
     pub(super) now: Timestamp,
     pub(super) settings: &'a GroupSettings,
+    pub(super) topics: &'a dyn Topics,
     pub(super) group: &'a GroupId,
     pub(super) step: &'a mut Step,
     wake: Option<Timestamp>,
@@ -66,6 +73,8 @@ pub(super) enum Kind {
     Simple,
     /// Members that join, one of whom assigns.
     Classic(Box<Classic>),
+    /// Members that are assigned to. Source: KIP-848.
+    Consumer(Box<Consumer>),
 }
 
 /// A group and its offsets.
@@ -81,6 +90,8 @@ pub(super) struct Group {
 #[derive(Clone, Debug)]
 pub struct GroupCoordinator {
     pub(super) settings: GroupSettings,
+    overrides: BTreeMap<GroupId, GroupOverrides>,
+    pub(super) topics: Arc<dyn Topics>,
     pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) pending: PendingOffsets,
     timers: BTreeSet<(Timestamp, GroupId)>,
@@ -97,6 +108,8 @@ impl GroupCoordinator {
     pub fn new(settings: GroupSettings) -> GroupCoordinator {
         GroupCoordinator {
             settings,
+            overrides: BTreeMap::new(),
+            topics: Arc::new(NoTopics),
             groups: BTreeMap::new(),
             pending: PendingOffsets::default(),
             timers: BTreeSet::new(),
@@ -110,6 +123,20 @@ impl GroupCoordinator {
     /// Replaces the settings; they count from now on.
     pub fn set_settings(&mut self, settings: GroupSettings) {
         self.settings = settings;
+    }
+
+    /// Replaces the broker's topics, whenever they change, and before requests come.
+    pub fn set_topics(&mut self, topics: Arc<dyn Topics>) {
+        self.topics = topics;
+    }
+
+    /// Replaces what a group has set for itself; nothing if that is empty.
+    pub fn set_overrides(&mut self, group: &GroupId, overrides: GroupOverrides) {
+        if overrides == GroupOverrides::default() {
+            self.overrides.remove(group);
+        } else {
+            self.overrides.insert(group.clone(), overrides);
+        }
     }
 
     /// Applies a record of the log. `producer` is the batch's, if it is transactional: its
@@ -133,7 +160,13 @@ impl GroupCoordinator {
             Record::GroupMetadata { group, value: Some(value) } => {
                 self.replay_metadata(group, value);
             }
-            Record::GroupMetadata { group, value: None } => self.remove_group(group),
+            Record::GroupMetadata { group, value: None } => {
+                let known = self.groups.get(group).map(|known| &known.kind);
+                if !matches!(known, Some(Kind::Consumer(_))) {
+                    self.remove_group(group);
+                }
+            }
+            Record::Consumer { group, record } => self.replay_consumer(group, record),
         }
     }
 
@@ -146,7 +179,7 @@ impl GroupCoordinator {
         }
     }
 
-    fn group_or_simple(&mut self, group: &GroupId) -> &mut Group {
+    pub(super) fn group_or_simple(&mut self, group: &GroupId) -> &mut Group {
         self.groups.entry(group.clone()).or_insert_with(|| Group {
             kind: Kind::Simple,
             offsets: Offsets::default(),
@@ -159,12 +192,26 @@ impl GroupCoordinator {
         if *value == GroupMetadata::unjoined() && matches!(group.kind, Kind::Simple) {
             return; // what a simple group is
         }
-        if let Kind::Simple = group.kind {
-            group.kind = Kind::Classic(Box::new(Classic::unjoined()));
+        if let Kind::Classic(classic) = &mut group.kind {
+            return classic.replay(value);
         }
-        match &mut group.kind {
-            Kind::Classic(classic) => classic.replay(value),
-            Kind::Simple => unreachable!("just made classic"),
+        let mut classic = Classic::unjoined();
+        classic.replay(value);
+        group.kind = Kind::Classic(Box::new(classic));
+    }
+
+    fn replay_consumer(&mut self, id: &GroupId, record: &ConsumerRecord) {
+        if let ConsumerRecord::Epoch(None) = record {
+            let known = self.groups.get(id).map(|known| &known.kind);
+            if matches!(known, Some(Kind::Consumer(_))) {
+                self.remove_group(id);
+            }
+        } else if let Some(Group { kind: Kind::Consumer(consumer), .. }) = self.groups.get_mut(id) {
+            consumer.replay(record);
+        } else if !record.is_tombstone() {
+            let mut consumer = Consumer::default();
+            consumer.replay(record);
+            self.group_or_simple(id).kind = Kind::Consumer(Box::new(consumer));
         }
     }
 
@@ -196,11 +243,12 @@ impl GroupCoordinator {
     pub fn loaded(&mut self, now: Timestamp, step: &mut Step) {
         let now = self.advance(now);
         self.sweep_at = Timestamp(now.0.saturating_add(self.settings.offsets_retention_check_ms));
-        let classic = |group: &Group| matches!(group.kind, Kind::Classic(_));
-        let ids = self.groups.iter().filter(|(_, group)| classic(group));
+        let joined = |group: &Group| !matches!(group.kind, Kind::Simple);
+        let ids = self.groups.iter().filter(|(_, group)| joined(group));
         let ids: Vec<GroupId> = ids.map(|(id, _)| id.clone()).collect();
         for id in &ids {
             self.with_classic(now, id, step, Classic::loaded);
+            self.with_consumer(now, id, step, Consumer::loaded);
         }
     }
 
@@ -239,11 +287,18 @@ impl GroupCoordinator {
         let due: Vec<GroupId> = due.map(|(_, group)| group.clone()).collect();
         for id in &due {
             self.disarm(id);
-            let next = self.with_classic(now, id, step, |classic, cx| {
+            let classic = self.with_classic(now, id, step, |classic, cx| {
                 classic.tick(cx);
                 classic.next_deadline()
             });
-            if let Some(deadline) = next.flatten() {
+            let consumer = self.with_consumer(now, id, step, |consumer, cx| {
+                consumer.tick(cx);
+                consumer.next_deadline()
+            });
+            if consumer.is_some() {
+                self.maybe_downgrade(now, id, step);
+            }
+            if let Some(deadline) = classic.flatten().or(consumer.flatten()) {
                 self.arm(id, deadline);
             }
         }
@@ -261,10 +316,35 @@ impl GroupCoordinator {
         run: impl FnOnce(&mut Classic, &mut Context<'_>) -> R,
     ) -> Option<R> {
         let Kind::Classic(classic) = &mut self.groups.get_mut(id)?.kind else { return None };
-        let mut cx = Context { now, settings: &self.settings, group: id, step, wake: None };
+        let (settings, topics) = (&self.settings, &*self.topics);
+        let mut cx = Context { now, settings, topics, group: id, step, wake: None };
         let result = run(classic, &mut cx);
         let wake = cx.wake;
         classic.assert_invariants();
+        if let Some(deadline) = wake {
+            self.arm(id, deadline);
+        }
+        Some(result)
+    }
+
+    /// Runs a step of a KIP-848 group, if there is one of this id.
+    pub(super) fn with_consumer<R>(
+        &mut self,
+        now: Timestamp,
+        id: &GroupId,
+        step: &mut Step,
+        run: impl FnOnce(&mut Consumer, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        let Kind::Consumer(consumer) = &mut self.groups.get_mut(id)?.kind else { return None };
+        let own = self.overrides.get(id).map(|own| self.settings.with(own));
+        let settings = own.as_ref().unwrap_or(&self.settings);
+        let before = step.records.len();
+        let topics = &*self.topics;
+        let mut cx = Context { now, settings, topics, group: id, step, wake: None };
+        let result = run(consumer, &mut cx);
+        let wake = cx.wake;
+        consumer.assert_invariants();
+        self.order += (step.records.len() - before) as u64;
         if let Some(deadline) = wake {
             self.arm(id, deadline);
         }
@@ -295,6 +375,13 @@ impl GroupCoordinator {
             let reply = JoinReply::refused(request.member.clone(), error);
             return step.reply(id, Reply::Join(reply));
         }
+        let of_consumer = self.with_consumer(now, &request.group, step, |consumer, cx| {
+            consumer.join_classic(cx, request)
+        });
+        if let Some(reply) = of_consumer {
+            step.reply(id, Reply::Join(reply));
+            return self.maybe_downgrade(now, &request.group, step);
+        }
         self.with_classic(now, &request.group, step, |classic, cx| classic.join(cx, request, id));
     }
 
@@ -302,7 +389,12 @@ impl GroupCoordinator {
     fn prepare_join(&mut self, request: &JoinRequest, step: &mut Step) -> Result<(), JoinError> {
         request.check(&self.settings)?;
         let known = self.groups.get(&request.group);
-        if known.is_none_or(|group| matches!(group.kind, Kind::Simple)) {
+        if let Some(Group { kind: Kind::Consumer(consumer), .. }) = known
+            && consumer.members().len() > 0
+        {
+            return Ok(()); // its members may speak the classic protocol
+        }
+        if known.is_none_or(|group| !matches!(group.kind, Kind::Classic(_))) {
             if !request.member.as_str().is_empty() {
                 return Err(JoinError::UnknownMember);
             }
@@ -317,6 +409,7 @@ impl GroupCoordinator {
             let value = Some(GroupMetadata::unjoined());
             self.persist(step, Record::GroupMetadata { group: request.group.clone(), value });
         }
+        self.end_empty_consumer(&request.group, step);
         let group = self.group_or_simple(&request.group);
         if let Kind::Simple = group.kind {
             group.kind = Kind::Classic(Box::new(Classic::unjoined()));
@@ -324,11 +417,74 @@ impl GroupCoordinator {
         Ok(())
     }
 
+    /// An empty KIP-848 group gives way to a classic one, or to none.
+    pub(super) fn end_empty_consumer(&mut self, id: &GroupId, step: &mut Step) {
+        if let Some(Group { kind: Kind::Consumer(consumer), .. }) = self.groups.get(id) {
+            for record in consumer.tombstones() {
+                self.persist(step, Record::Consumer { group: id.clone(), record });
+            }
+        }
+    }
+
+    /// Answers `ConsumerGroupHeartbeat`.
+    ///
+    /// Errors: [`ConsumerError`]; nothing has changed.
+    pub fn consumer_heartbeat(
+        &mut self,
+        now: Timestamp,
+        request: &ConsumerHeartbeat,
+        step: &mut Step,
+    ) -> Result<ConsumerReply, ConsumerError> {
+        let now = self.advance(now);
+        request.check(&self.settings)?;
+        let id = &request.group;
+        let known = self.groups.get(id);
+        if !matches!(known, Some(Group { kind: Kind::Consumer(_), .. })) {
+            if request.epoch != EPOCH_JOIN {
+                return Err(ConsumerError::NoGroup);
+            }
+            if known.is_none() && self.groups.len() >= GROUPS_PER_PARTITION_MAX {
+                return Err(ConsumerError::Busy);
+            }
+            let (is_there, has_members) =
+                (known.is_some(), known.is_some_and(|group| !group.is_empty()));
+            if has_members {
+                self.upgrade(now, request, step)?;
+            }
+            if is_there && !has_members {
+                // An empty classic group gives way.
+                let value = None;
+                self.persist(step, Record::GroupMetadata { group: id.clone(), value });
+            }
+            if !has_members {
+                self.group_or_simple(id).kind = Kind::Consumer(Box::default());
+            }
+        }
+        let result =
+            self.with_consumer(now, id, step, |consumer, cx| consumer.heartbeat(cx, request));
+        self.maybe_downgrade(now, id, step);
+        result.expect("it is a KIP-848 group now")
+    }
+
+    /// The KIP-848 group of this id, for `ConsumerGroupDescribe`; none if it is of another kind.
+    pub fn consumer_group(&self, id: &GroupId) -> Option<&Consumer> {
+        match &self.groups.get(id)?.kind {
+            Kind::Consumer(consumer) => Some(consumer),
+            Kind::Simple | Kind::Classic(_) => None,
+        }
+    }
+
     /// Answers `SyncGroup` by an effect: of this step, or of the one in which the leader assigns.
     pub fn sync(&mut self, now: Timestamp, request: &SyncRequest, id: RequestId, step: &mut Step) {
         let now = self.advance(now);
         if request.group.as_str().is_empty() {
             return step.reply(id, Reply::Sync(Err(SyncError::InvalidGroupId)));
+        }
+        let of_consumer = self.with_consumer(now, &request.group, step, |consumer, cx| {
+            consumer.sync_classic(cx, request)
+        });
+        if let Some(reply) = of_consumer {
+            return step.reply(id, Reply::Sync(reply));
         }
         let done = self
             .with_classic(now, &request.group, step, |classic, cx| classic.sync(cx, request, id));
@@ -356,8 +512,11 @@ impl GroupCoordinator {
         let result = self.with_classic(now, group, &mut step, |classic, cx| {
             classic.heartbeat(cx, member, instance, generation)
         });
+        let of_consumer = self.with_consumer(now, group, &mut step, |consumer, cx| {
+            consumer.heartbeat_classic(cx, member, instance, generation)
+        });
         assert_eq!(step, Step::default(), "a heartbeat changes nothing that others see");
-        result.unwrap_or(Err(HeartbeatError::UnknownMember))
+        result.or(of_consumer).unwrap_or(Err(HeartbeatError::UnknownMember))
     }
 
     /// Answers `LeaveGroup`: one result for each member, in order. Version 2 and earlier have
@@ -371,6 +530,12 @@ impl GroupCoordinator {
     ) -> Vec<Result<(), MemberError>> {
         let now = self.advance(now);
         let results = self.with_classic(now, group, step, |classic, cx| classic.leave(cx, leaving));
+        let of_consumer = self
+            .with_consumer(now, group, step, |consumer, cx| consumer.leave_classic(cx, leaving));
+        if of_consumer.is_some() {
+            self.maybe_downgrade(now, group, step);
+        }
+        let results = results.or(of_consumer);
         results.unwrap_or_else(|| vec![Err(MemberError::UnknownMember); leaving.len()])
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::group::classic::join::{JoinReply, JoinRequest, Joined};
 use crate::group::classic::member::Protocol;
 use crate::group::classic::sync::{LeavingMember, MemberError, SyncReply, SyncRequest};
+use crate::group::codec;
 use crate::group::commit::{CommitPartition, CommitRequest, CommitTopic, FetchTopic};
 use crate::group::coordinator::{GroupCoordinator, Kind};
 use crate::group::ids::{GroupId, InstanceId, MemberId, RequestId};
@@ -148,7 +149,7 @@ impl Bench {
     ) -> R {
         let mut step = Step::default();
         let result = run(&mut self.core, Timestamp(self.now), &mut step);
-        self.log.extend(step.records.into_iter().map(|record| Written::Record(record, None)));
+        self.log.extend(step.records.iter().map(|record| Written::Record(written(record), None)));
         for Effect::Reply { request, reply } in step.effects {
             assert!(self.parked.remove(&request), "C5: {request:?} is answered twice");
             self.held.push((self.log.len(), request, reply));
@@ -160,6 +161,7 @@ impl Bench {
             match &group.kind {
                 Kind::Simple => {}
                 Kind::Classic(classic) => classic.assert_counts(),
+                Kind::Consumer(consumer) => consumer.assert_all(),
             }
         }
         result
@@ -315,8 +317,9 @@ impl Bench {
     pub fn crash(&mut self) {
         self.log.truncate(self.durable);
         self.held.clear();
-        let core = self.reloaded();
-        self.core = core;
+        let topics = self.core.topics.clone();
+        self.core = self.reloaded();
+        self.core.set_topics(topics);
         self.parked.clear();
         self.replies.clear();
         self.run(|core, now, step| core.loaded(now, step));
@@ -344,6 +347,7 @@ impl Bench {
     ) -> Result<(), crate::group::commit::CommitError> {
         let commit = self.core.commit_transactional(Timestamp(self.now), request)?;
         for record in commit.records {
+            let record = written(&record);
             self.core.replay(&record, Some(producer));
             self.log.push(Written::Record(record, Some(producer)));
         }
@@ -361,6 +365,14 @@ impl Bench {
             self.flush();
         }
     }
+}
+
+/// The record as the log has it.
+fn written(record: &Record) -> Record {
+    let encoded = codec::encode(record).expect("it can be written");
+    let read = codec::decode(&encoded.key, encoded.value.as_deref()).expect("it can be read");
+    assert_eq!(read.as_ref(), Some(record), "what is written is what is read");
+    read.expect("just compared")
 }
 
 /// A member's own request for its assignment.

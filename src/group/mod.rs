@@ -13,10 +13,14 @@
 //! group, whether topics exist, error codes (`crate::broker`).
 
 pub mod admin;
+pub mod assignor;
 pub mod classic;
+pub mod codec;
 pub mod commit;
+pub mod consumer;
 pub mod coordinator;
 pub mod ids;
+mod migration;
 pub mod offsets;
 pub mod record;
 pub mod settings;
@@ -24,9 +28,13 @@ pub mod step;
 pub mod subscription;
 
 #[cfg(test)]
+mod consumer_tests;
+#[cfg(test)]
 mod fixtures;
 #[cfg(test)]
 mod membership_tests;
+#[cfg(test)]
+mod migration_tests;
 #[cfg(test)]
 mod offset_tests;
 #[cfg(test)]

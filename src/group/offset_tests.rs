@@ -108,7 +108,7 @@ fn p86_metadata_has_a_limit_and_one_partition_does_not_fail_the_others() {
 #[test]
 fn p86_all_of_a_commit_is_kept() {
     let mut bench = Bench::new();
-    let mut request = CommitRequest { retention_ms: Some(5_000), ..simple_commit(3, 42) };
+    let mut request = simple_commit(3, 42);
     request.topics[0].id = TopicId([7; 16]);
     request.topics[0].partitions[0].leader_epoch = LeaderEpoch(4);
     request.topics[0].partitions[0].metadata = Some("mine".into());
@@ -118,8 +118,15 @@ fn p86_all_of_a_commit_is_kept() {
     let at = fetched[0].partitions[0].1.clone().expect("stable").expect("committed");
     assert_eq!((at.offset.0, at.leader_epoch, &*at.metadata), (42, LeaderEpoch(4), "mine"));
     assert_eq!(at.commit_timestamp, Timestamp(bench.now));
+    assert_eq!((at.expire_timestamp, at.topic_id), (Timestamp::NONE, TopicId([7; 16])));
+
+    let expiring = CommitRequest { retention_ms: Some(5_000), ..request };
+    assert_eq!(commit(&mut bench, &expiring), Ok(()));
+    bench.crash();
+    let fetched = fetch_all(&bench, false);
+    let at = fetched[0].partitions[0].1.clone().expect("stable").expect("committed");
     assert_eq!(at.expire_timestamp, Timestamp(bench.now + 5_000));
-    assert_eq!(at.topic_id, TopicId([7; 16]));
+    assert_eq!((at.offset.0, &*at.metadata), (42, "mine"));
 }
 
 #[test]

@@ -5,12 +5,17 @@
 //! Home: pure.
 //!
 //! Not here: their bytes, which are Kafka's (`crate::protocol`).
-//! Source: Kafka 4.3 `OffsetCommitKey/Value`, `GroupMetadataKey/Value`.
+//! Source: Kafka 4.3 `OffsetCommitKey/Value`, `GroupMetadataKey/Value`, `ConsumerGroup*`.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::group::assignor::Assignment;
+use crate::group::consumer;
+use crate::group::consumer::group::{GroupEpoch, TargetEpoch};
+use crate::group::consumer::member::CurrentAssignment;
+use crate::group::consumer::topics::ResolvedRegex;
 use crate::group::ids::{GroupId, InstanceId, MemberId};
 use crate::group::offsets::CommittedOffset;
 use crate::model::ids::PartitionIndex;
@@ -33,6 +38,64 @@ pub enum Record {
         /// The generation; none (a tombstone) if the group is gone.
         value: Option<GroupMetadata>,
     },
+    /// A part of a KIP-848 group.
+    Consumer {
+        /// Whose.
+        group: GroupId,
+        /// Which part.
+        record: ConsumerRecord,
+    },
+}
+
+/// One part of a KIP-848 group; without a value it is a tombstone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConsumerRecord {
+    /// `ConsumerGroupMetadata`: the group's epoch; its tombstone ends the group.
+    Epoch(Option<GroupEpoch>),
+    /// `ConsumerGroupMemberMetadata`: a member; its tombstone is the last of that member.
+    Member {
+        /// Which.
+        member: MemberId,
+        /// What it says about itself.
+        value: Option<consumer::member::MemberMetadata>,
+    },
+    /// `ConsumerGroupTargetAssignmentMetadata`: the target's epoch.
+    TargetEpoch(Option<TargetEpoch>),
+    /// `ConsumerGroupTargetAssignmentMember`: what a member is to have.
+    Target {
+        /// Which.
+        member: MemberId,
+        /// Its partitions.
+        value: Option<Assignment>,
+    },
+    /// `ConsumerGroupCurrentMemberAssignment`: what a member has.
+    Current {
+        /// Which.
+        member: MemberId,
+        /// Its partitions and epochs.
+        value: Option<CurrentAssignment>,
+    },
+    /// `ConsumerGroupRegularExpression`: topics that an expression chose.
+    Regex {
+        /// The expression.
+        regex: Box<str>,
+        /// Its topics.
+        value: Option<ResolvedRegex>,
+    },
+}
+
+impl ConsumerRecord {
+    /// Whether it is a tombstone.
+    pub fn is_tombstone(&self) -> bool {
+        match self {
+            ConsumerRecord::Epoch(value) => value.is_none(),
+            ConsumerRecord::Member { value, .. } => value.is_none(),
+            ConsumerRecord::TargetEpoch(value) => value.is_none(),
+            ConsumerRecord::Target { value, .. } => value.is_none(),
+            ConsumerRecord::Current { value, .. } => value.is_none(),
+            ConsumerRecord::Regex { value, .. } => value.is_none(),
+        }
+    }
 }
 
 /// Key of a committed offset.

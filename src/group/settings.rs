@@ -7,6 +7,8 @@
 //! Each limit says what happens when it is reached. Together they bound what one group, and
 //! one coordinator partition, may cost in memory.
 
+use crate::group::assignor::Assignor;
+
 /// Groups of one coordinator partition; a further one is refused until some are gone.
 pub const GROUPS_PER_PARTITION_MAX: usize = 1_000_000;
 
@@ -47,9 +49,77 @@ pub struct GroupSettings {
     pub offsets_retention_ms: i64,
     /// `offsets.retention.check.interval.ms`.
     pub offsets_retention_check_ms: i64,
+    /// `group.consumer.session.timeout.ms`.
+    pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.assignment.interval.ms`: how often a target is computed at most.
+    pub consumer_assignment_interval_ms: i32,
+    /// `group.consumer.max.size`: members of a KIP-848 group.
+    pub consumer_group_size_max: usize,
+    /// `group.consumer.migration.policy`.
+    pub consumer_migration_policy: MigrationPolicy,
+    /// `group.consumer.assignors`; the first is the default. Not empty.
+    pub consumer_assignors: Vec<Assignor>,
     /// The largest record that the coordinator's partition takes, in bytes: its
     /// `max.message.bytes` less what a batch adds.
     pub record_bytes_max: usize,
+}
+
+/// Whether groups with members may change their protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// `disabled`: no.
+    Disabled,
+    /// `upgrade`: from classic to KIP-848.
+    Upgrade,
+    /// `downgrade`: from KIP-848 to classic.
+    Downgrade,
+    /// `bidirectional`: both.
+    Bidirectional,
+}
+
+impl MigrationPolicy {
+    pub(super) fn allows_upgrade(self) -> bool {
+        matches!(self, MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional)
+    }
+
+    pub(super) fn allows_downgrade(self) -> bool {
+        matches!(self, MigrationPolicy::Downgrade | MigrationPolicy::Bidirectional)
+    }
+}
+
+/// What one group has set for itself (`kafka-configs --entity-type groups`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupOverrides {
+    /// `consumer.session.timeout.ms`.
+    pub consumer_session_timeout_ms: Option<i32>,
+    /// `consumer.heartbeat.interval.ms`.
+    pub consumer_heartbeat_interval_ms: Option<i32>,
+    /// `consumer.assignment.interval.ms`.
+    pub consumer_assignment_interval_ms: Option<i32>,
+}
+
+impl GroupSettings {
+    /// The settings as they are for a group with these of its own.
+    pub(super) fn with(&self, own: &GroupOverrides) -> GroupSettings {
+        let or = |own: Option<i32>, all| own.unwrap_or(all);
+        GroupSettings {
+            consumer_session_timeout_ms: or(
+                own.consumer_session_timeout_ms,
+                self.consumer_session_timeout_ms,
+            ),
+            consumer_heartbeat_interval_ms: or(
+                own.consumer_heartbeat_interval_ms,
+                self.consumer_heartbeat_interval_ms,
+            ),
+            consumer_assignment_interval_ms: or(
+                own.consumer_assignment_interval_ms,
+                self.consumer_assignment_interval_ms,
+            ),
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for GroupSettings {
@@ -64,6 +134,12 @@ impl Default for GroupSettings {
             offset_metadata_bytes_max: 4_096,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_ms: 600_000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+            consumer_assignment_interval_ms: 1_000,
+            consumer_group_size_max: i32::MAX as usize,
+            consumer_migration_policy: MigrationPolicy::Bidirectional,
+            consumer_assignors: Assignor::ALL.to_vec(),
             record_bytes_max: 1_048_588 - 1_024,
         }
     }

@@ -4,7 +4,7 @@
 //! Out:  [`Step`]: records to append, then replies to release.
 //! Home: pure.
 //!
-//! The driver appends the records in order (in one batch or several), and releases the replies,
+//! The driver appends the records in order, in one batch if they fit, and releases the replies,
 //! and the value that the call returned, once all it has appended so far is durable: a reply
 //! may rest on records of earlier steps. If an append is refused, state and log have parted:
 //! the driver answers what is parked by `GroupCoordinator::unload` and loads the log anew.

@@ -102,6 +102,40 @@ impl Classic {
         }
     }
 
+    /// A stable group with the members of a KIP-848 group, none of which is waiting.
+    pub(in crate::group) fn taken_over(
+        now: Timestamp,
+        generation: i32,
+        members: Vec<Member>,
+    ) -> Classic {
+        assert!(!members.is_empty(), "C1: a stable group has members");
+        let mut classic = Classic::unjoined();
+        classic.state = State::Stable;
+        classic.state_since = now;
+        classic.generation = generation;
+        classic.protocol_type = Some(CONSUMER_PROTOCOL_TYPE.into());
+        members.into_iter().for_each(|member| classic.insert_member(member));
+        classic.protocol = Some(classic.elect_protocol());
+        classic
+    }
+
+    /// Its record, while it is stable.
+    pub(in crate::group) fn stable_record(&self) -> GroupMetadata {
+        assert_eq!(self.state, State::Stable);
+        self.to_record(self.state_since, |member| member.assignment.clone())
+    }
+
+    /// Begins the life of a group that was taken over: it is recorded, and rebalances.
+    pub(in crate::group) fn begin_taken_over(&mut self, cx: &mut Context<'_>) {
+        let record = self.stable_record();
+        self.persist(cx, record);
+        let ids: Vec<MemberId> = self.members.keys().cloned().collect();
+        for id in &ids {
+            self.reset_session(cx, id);
+        }
+        self.prepare_rebalance(cx);
+    }
+
     /// Where the group stands.
     pub fn state(&self) -> State {
         self.state
@@ -329,7 +363,7 @@ impl Classic {
         let mut topics = BTreeSet::new();
         for member in self.members.values() {
             let metadata = member.metadata(self.protocol.as_deref()?);
-            topics.extend(subscription::topics(&metadata)?.into_iter().map(Box::from));
+            topics.extend(subscription::topics(&metadata)?);
         }
         Some(topics)
     }

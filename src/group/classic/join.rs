@@ -114,7 +114,8 @@ pub enum JoinError {
     MetadataTooLarge,
     /// Too many groups, or ids that nobody joins with: COORDINATOR_NOT_AVAILABLE.
     Busy,
-    /// A later request of the member took its place: REBALANCE_IN_PROGRESS.
+    /// A later request of the member took its place, or the group its kind:
+    /// REBALANCE_IN_PROGRESS.
     Superseded,
     /// The coordinator moves away, or loads anew: NOT_COORDINATOR.
     Unloaded,
@@ -162,7 +163,7 @@ impl JoinRequest {
     }
 
     /// Its protocols, each name once, detached from the request's buffer.
-    fn own_protocols(&self) -> Vec<Protocol> {
+    pub(in crate::group) fn own_protocols(&self) -> Vec<Protocol> {
         let mut protocols: Vec<Protocol> = Vec::with_capacity(self.protocols.len());
         for protocol in &self.protocols {
             if protocols.iter().all(|known| known.name != protocol.name) {

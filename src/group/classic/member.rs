@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use crate::group::consumer::member::{ClassicMember, MemberMetadata as MemberMetadataOfConsumer};
 use crate::group::ids::{InstanceId, MemberId, RequestId};
 use crate::group::record::MemberMetadata;
 use crate::model::time::Timestamp;
@@ -60,6 +61,44 @@ impl Member {
     /// Where it connects from.
     pub fn client_host(&self) -> &str {
         &self.client_host
+    }
+
+    /// What it supports, by preference.
+    pub fn protocols(&self) -> &[Protocol] {
+        &self.protocols
+    }
+
+    /// How long it may take to rejoin, in milliseconds.
+    pub fn rebalance_timeout_ms(&self) -> i32 {
+        self.rebalance_timeout_ms
+    }
+
+    /// How long it may be silent, in milliseconds.
+    pub fn session_timeout_ms(&self) -> i32 {
+        self.session_timeout_ms
+    }
+
+    /// A member of a KIP-848 group that spoke the classic protocol all along.
+    pub(in crate::group) fn taken_over(
+        id: MemberId,
+        metadata: &MemberMetadataOfConsumer,
+        classic: &ClassicMember,
+        assignment: Bytes,
+    ) -> Member {
+        Member {
+            id,
+            instance: metadata.instance.clone(),
+            client_id: metadata.client_id.clone(),
+            client_host: metadata.client_host.clone(),
+            rebalance_timeout_ms: metadata.rebalance_timeout_ms,
+            session_timeout_ms: classic.session_timeout_ms,
+            protocols: classic.protocols.clone(),
+            assignment,
+            is_new: false,
+            session_deadline: Timestamp(i64::MAX),
+            join: None,
+            sync: None,
+        }
     }
 
     /// What was assigned to it.

@@ -306,14 +306,23 @@ impl Classic {
 
     /// The coordinator stops: answers everything that is parked.
     pub(in crate::group) fn unload(&mut self, cx: &mut Context<'_>) {
+        self.answer_all(cx, JoinError::Unloaded, SyncError::Unloaded);
+    }
+
+    /// The group becomes one of another kind: its members are to join again.
+    pub(in crate::group) fn give_way(&mut self, cx: &mut Context<'_>) {
+        self.answer_all(cx, JoinError::Superseded, SyncError::RebalanceInProgress);
+    }
+
+    fn answer_all(&mut self, cx: &mut Context<'_>, join: JoinError, sync: SyncError) {
         for member in self.members.values_mut() {
             if let Some(request) = member.join.take() {
                 self.joined -= 1;
-                let reply = JoinReply::refused(member.id.clone(), JoinError::Unloaded);
+                let reply = JoinReply::refused(member.id.clone(), join);
                 cx.step.reply(request, Reply::Join(reply));
             }
             if let Some(request) = member.sync.take() {
-                cx.step.reply(request, Reply::Sync(Err(SyncError::Unloaded)));
+                cx.step.reply(request, Reply::Sync(Err(sync)));
             }
         }
     }
