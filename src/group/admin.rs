@@ -8,14 +8,17 @@
 
 use bytes::Bytes;
 
+use crate::group::assignor::Assignment;
 use crate::group::classic::member::Member;
 use crate::group::classic::state::State;
 use crate::group::consumer::group::ConsumerState;
+use crate::group::consumer::member::{MemberMetadata, without_epochs};
 use crate::group::coordinator::{Group, GroupCoordinator, Kind};
 use crate::group::ids::{GroupId, InstanceId, MemberId};
 use crate::group::record::Record;
 use crate::group::step::Step;
 use crate::group::subscription::CONSUMER_PROTOCOL_TYPE;
+use crate::model::ids::{PartitionIndex, TopicId};
 
 /// The kinds of groups, as `ListGroups` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +80,47 @@ pub struct DescribedMember {
     pub metadata: Bytes,
     /// What was assigned to it.
     pub assignment: Bytes,
+}
+
+/// A KIP-848 group, described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerDescription {
+    /// Its state's name.
+    pub state: &'static str,
+    /// Its epoch.
+    pub epoch: i32,
+    /// The epoch of its target.
+    pub target_epoch: i32,
+    /// The assignor that its target is computed by.
+    pub assignor: &'static str,
+    /// Its members, by id.
+    pub members: Vec<DescribedConsumer>,
+}
+
+/// A member of a KIP-848 group, described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedConsumer {
+    /// Its id.
+    pub id: MemberId,
+    /// What it says about itself.
+    pub metadata: MemberMetadata,
+    /// Its epoch.
+    pub epoch: i32,
+    /// What it has.
+    pub assigned: Vec<DescribedTopic>,
+    /// What it is to have.
+    pub target: Vec<DescribedTopic>,
+}
+
+/// Partitions of a topic, described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedTopic {
+    /// The topic's id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: Box<str>,
+    /// The partitions.
+    pub partitions: Vec<PartitionIndex>,
 }
 
 /// Why a group is not deleted.
@@ -205,6 +249,34 @@ impl GroupCoordinator {
     /// described as [`State::Dead`], with GROUP_ID_NOT_FOUND from version 6 on.
     pub fn describe_group(&self, group: &GroupId) -> Option<Description> {
         self.groups.get(group).and_then(Group::describe)
+    }
+
+    /// Answers `ConsumerGroupDescribe` for one group; none of a group that is not there or of
+    /// another kind, which is GROUP_ID_NOT_FOUND. Topics that are gone are left out.
+    pub fn describe_consumer_group(&self, id: &GroupId) -> Option<ConsumerDescription> {
+        let consumer = self.consumer_group(id)?;
+        let named = |assignment: &Assignment| -> Vec<DescribedTopic> {
+            let named = assignment.iter().filter_map(|(topic, partitions)| {
+                let name = self.topics.name(*topic)?.into();
+                let partitions = partitions.iter().copied().collect();
+                Some(DescribedTopic { id: *topic, name, partitions })
+            });
+            named.collect()
+        };
+        let members = consumer.members().map(|member| DescribedConsumer {
+            id: member.id().clone(),
+            metadata: member.metadata().clone(),
+            epoch: member.current().epoch,
+            assigned: named(&without_epochs(&member.current().assigned)),
+            target: consumer.target_of(member.id()).map(named).unwrap_or_default(),
+        });
+        Some(ConsumerDescription {
+            state: consumer.state().name(),
+            epoch: consumer.epoch(),
+            target_epoch: consumer.target_epoch(),
+            assignor: consumer.assignor(&self.settings).name(),
+            members: members.collect(),
+        })
     }
 
     /// Answers `DeleteGroups` for one group.

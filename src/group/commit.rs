@@ -236,7 +236,7 @@ impl GroupCoordinator {
         }
     }
 
-    fn commit_records(
+    pub(super) fn commit_records(
         &self,
         now: Timestamp,
         request: &CommitRequest,

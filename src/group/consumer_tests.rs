@@ -441,6 +441,23 @@ fn p90_commits_and_fetches_are_checked_against_the_epoch() {
 }
 
 #[test]
+fn p90_groups_are_described_with_names() {
+    let (mut bench, cluster) = (Bench::with(settings()), Cluster::of(&[("t", 2)]));
+    assert_eq!(bench.core.describe_consumer_group(&group()), None);
+    beat(&mut bench, &cluster, &first("a", &["t"])).expect("it joins");
+    beat(&mut bench, &cluster, &first("b", &["t"])).expect("it joins");
+    let described = bench.core.describe_consumer_group(&group()).expect("there");
+    assert_eq!((described.state, described.assignor), ("Reconciling", "uniform"));
+    assert_eq!((described.epoch, described.target_epoch), (2, 2));
+    let member = &described.members[0];
+    assert_eq!((member.id.as_str(), member.epoch), ("a", 1));
+    assert_eq!((&*member.assigned[0].name, member.assigned[0].partitions.len()), ("t", 2));
+    assert_eq!(member.target[0].partitions.len(), 1);
+    assert_eq!(described.members[1].assigned, []);
+    assert_eq!(&*member.metadata.client_host, "/127.0.0.1");
+}
+
+#[test]
 fn p90_groups_are_listed_and_deleted_when_empty() {
     let (mut bench, cluster) = (Bench::with(settings()), Cluster::of(&[("t", 1)]));
     beat(&mut bench, &cluster, &first("a", &["t"])).expect("it joins");

@@ -23,6 +23,7 @@ pub mod ids;
 mod migration;
 pub mod offsets;
 pub mod record;
+pub mod seek;
 pub mod settings;
 pub mod step;
 pub mod subscription;

@@ -304,6 +304,17 @@ impl Classic {
         Ok(())
     }
 
+    /// Removes every member, and every id that is given out: the generation ends.
+    pub(in crate::group) fn put_out(&mut self, cx: &mut Context<'_>) {
+        let ids: Vec<MemberId> = self.members.keys().cloned().collect();
+        for id in &ids {
+            self.drop_member(cx, id);
+        }
+        self.pending.clear();
+        self.initial = false; // nobody is left to wait for others
+        self.settle_departure(cx);
+    }
+
     /// The coordinator stops: answers everything that is parked.
     pub(in crate::group) fn unload(&mut self, cx: &mut Context<'_>) {
         self.answer_all(cx, JoinError::Unloaded, SyncError::Unloaded);

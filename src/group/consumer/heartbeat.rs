@@ -565,6 +565,14 @@ impl Consumer {
         self.persist(cx, ConsumerRecord::Epoch(Some(GroupEpoch { epoch, ..self.epoch })));
     }
 
+    /// Removes every member.
+    pub(in crate::group) fn put_out(&mut self, cx: &mut Context<'_>) {
+        let ids: Vec<MemberId> = self.members.keys().cloned().collect();
+        for id in &ids {
+            self.fence(cx, id);
+        }
+    }
+
     /// Does what has become due. The caller asks for the next deadline afterwards.
     pub(in crate::group) fn tick(&mut self, cx: &mut Context<'_>) {
         let due = |member: &&Member| {

@@ -40,7 +40,7 @@ pub trait Topics: std::fmt::Debug {
     /// The name of the topic with this id.
     fn name(&self, id: TopicId) -> Option<String>;
 
-    /// Calls `visit` with every topic's name, except those of internal topics.
+    /// Calls `visit` with every topic's name.
     fn for_each_name(&self, visit: &mut dyn FnMut(&str));
 }
 
