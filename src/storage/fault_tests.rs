@@ -187,6 +187,29 @@ fn zeros_are_written_ahead_of_small_writes_only_and_end_before_the_segment() {
 }
 
 #[test]
+fn segments_that_a_truncation_removed_never_come_back() {
+    for seed in seeds(20) {
+        let disk = Disk::new(seed.0);
+        let (mut life, _) = open(&disk, OPTIONS, 1 << 20);
+        // Four batches a segment: the second one begins at 8.
+        for step in 0..6 {
+            life.append(9_000, step).unwrap();
+        }
+        life.flush().unwrap();
+        let log = life.log.clone();
+        life.run(async move { log.truncate_to(Offset(6)).await }).unwrap();
+        life.next.set(6);
+        // The log ends again just where the removed segment began.
+        life.append(100, 7).unwrap();
+        life.flush().unwrap();
+        let crashed = disk.crash(Crash::PowerCut, seed.0);
+        let (life, opened) = open(&crashed, OPTIONS, 1 << 20);
+        assert_eq!(life.log.log_end(), Offset(8));
+        assert_eq!(opened.report.segments, 1);
+    }
+}
+
+#[test]
 fn a_full_disk_refuses_appends_and_serves_reads_until_there_is_space() {
     let disk = Disk::new(1);
     let (mut life, _) = open(&disk, OPTIONS, 1 << 20);
