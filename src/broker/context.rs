@@ -23,7 +23,7 @@ use crate::shard::mesh::Mesh;
 
 use super::errors::Told;
 use super::fetch_session::SessionCache;
-use super::orders::{ControlReply, ControlRequest, MeshReply, MeshRequest};
+use super::orders::{ControlReply, ControlRequest, MeshReply, MeshRequest, QuorumView};
 
 /// One shard's view of the broker.
 pub struct Shard {
@@ -83,9 +83,19 @@ impl Shard {
     /// Has the controller carry out `command`; answered once every shard has taken over what it
     /// changed. Errors: what the client is told.
     pub async fn execute(&self, command: Command) -> Result<Answer, Told> {
-        match self.control.call(command).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Told::from(&error)),
+        match self.control.call(ControlRequest::Execute(command)).await {
+            Ok(ControlReply::Executed(Ok(answer))) => Ok(answer),
+            Ok(ControlReply::Executed(Err(error))) => Err(Told::from(&error)),
+            Ok(other) => panic!("a command was asked for, not {other:?}"),
+            Err(_) => Err(Told::code(ErrorCode::NotController)), // the control thread has ended
+        }
+    }
+
+    /// How the metadata quorum stands. Errors: what the client is told.
+    pub async fn quorum(&self) -> Result<QuorumView, Told> {
+        match self.control.call(ControlRequest::Quorum).await {
+            Ok(ControlReply::Quorum(view)) => Ok(view),
+            Ok(other) => panic!("the quorum was asked for, not {other:?}"),
             Err(_) => Err(Told::code(ErrorCode::NotController)), // the control thread has ended
         }
     }

@@ -129,6 +129,40 @@ fn admit_plain(
         ApiKey::DescribeConfigs => plain(shard, head, body, |shard, request| async move {
             handlers::describe_configs::handle(&shard, &request)
         }),
+        _ => admit_admin(shard, head, body),
+    }
+}
+
+/// What administrators ask.
+fn admit_admin(shard: Rc<Shard>, head: Head, body: &BytesMut) -> Admitted {
+    let version = head.version;
+    match head.api {
+        ApiKey::CreatePartitions => plain(shard, head, body, |shard, request| async move {
+            handlers::create_partitions::handle(&shard, request).await
+        }),
+        ApiKey::DeleteRecords => plain(shard, head, body, |shard, request| async move {
+            handlers::delete_records::handle(&shard, request).await
+        }),
+        ApiKey::DescribeLogDirs => plain(shard, head, body, |shard, request| async move {
+            handlers::describe_log_dirs::handle(&shard, request).await
+        }),
+        ApiKey::DescribeProducers => plain(shard, head, body, |shard, request| async move {
+            handlers::describe_producers::handle(&shard, request).await
+        }),
+        ApiKey::DescribeQuorum => plain(shard, head, body, move |shard, request| async move {
+            handlers::describe_quorum::handle(&shard, request, version).await
+        }),
+        ApiKey::ElectLeaders => plain(shard, head, body, |shard, request| async move {
+            handlers::elect_leaders::handle(&shard, &request)
+        }),
+        ApiKey::AlterPartitionReassignments => {
+            plain(shard, head, body, |shard, request| async move {
+                handlers::partition_reassignments::alter(&shard, &request)
+            })
+        }
+        ApiKey::ListPartitionReassignments => plain(shard, head, body, |_, request| async move {
+            handlers::partition_reassignments::list(&request)
+        }),
         // In the table of what is served, and not here: our own mistake, found by a test.
         other => panic!("{} is served but has no handler", other.name()),
     }

@@ -12,14 +12,15 @@ use crate::controller::quorum::ProposeError;
 use crate::coordinator::call::Unavailable;
 use crate::group::classic::join::JoinError;
 use crate::group::classic::sync::{HeartbeatError, MemberError, SyncError};
-use crate::metadata::alter::DeleteTopicError;
+use crate::metadata::alter::{ConfigChangeError, CreatePartitionsError, DeleteTopicError};
 use crate::metadata::commands::CommandError;
 use crate::metadata::create_topics::CreateTopicError;
+use crate::metadata::reassign::{ElectionError, ReassignmentError};
 use crate::model::topic_name::TopicNameError;
 use crate::partition::leader::{AppendError, EpochMismatch};
 use crate::partition::producers::ProducerError;
 use crate::protocol::error::ErrorCode;
-use crate::replica::request::{AppendFailure, ReadFailure};
+use crate::replica::request::{AppendFailure, DeleteRecordsFailure, ReadFailure};
 
 use super::fetch_session::SessionError;
 
@@ -73,6 +74,52 @@ impl From<&CreateTopicError> for Told {
             E::BadConfig(_) | E::ConfigTooLong { .. } => ErrorCode::InvalidConfig,
         };
         Told::new(code, error.to_string())
+    }
+}
+
+impl From<&CreatePartitionsError> for Told {
+    fn from(error: &CreatePartitionsError) -> Told {
+        use CreatePartitionsError as E;
+        let code = match error {
+            E::UnknownName => ErrorCode::UnknownTopicOrPartition,
+            E::DuplicateInRequest => ErrorCode::InvalidRequest,
+            E::NotMore { .. } | E::TooMany { .. } => ErrorCode::InvalidPartitions,
+            E::TooFewBrokers { .. } => ErrorCode::InvalidReplicationFactor,
+            E::AssignmentCount { .. } | E::BadAssignment(_) => ErrorCode::InvalidReplicaAssignment,
+        };
+        match error {
+            E::UnknownName => Told { code, message: None },
+            _ => Told::new(code, error.to_string()),
+        }
+    }
+}
+
+impl From<&ConfigChangeError> for Told {
+    fn from(error: &ConfigChangeError) -> Told {
+        use ConfigChangeError as E;
+        let code = match error {
+            E::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
+            E::UnknownBroker { .. } | E::DuplicateInRequest => ErrorCode::InvalidRequest,
+            E::ConfigTooLong { .. } | E::BadConfig(_) => ErrorCode::InvalidConfig,
+        };
+        Told::new(code, error.to_string())
+    }
+}
+
+impl From<&ReassignmentError> for Told {
+    fn from(error: &ReassignmentError) -> Told {
+        use ReassignmentError as E;
+        let code = match error {
+            E::UnknownTopic { .. } | E::UnknownPartition { .. } => {
+                ErrorCode::UnknownTopicOrPartition
+            }
+            E::NotInProgress => ErrorCode::NoReassignmentInProgress,
+            E::BadAssignment(_) | E::NotSupported => ErrorCode::InvalidReplicaAssignment,
+        };
+        match error {
+            E::NotInProgress => Told { code, message: None },
+            _ => Told::new(code, error.to_string()),
+        }
     }
 }
 
@@ -207,6 +254,36 @@ pub fn read_code(failure: ReadFailure) -> ErrorCode {
         ReadFailure::Epoch(EpochMismatch::Unknown { .. }) => ErrorCode::UnknownLeaderEpoch,
         ReadFailure::NotAvailable(_) => ErrorCode::OffsetNotAvailable,
         ReadFailure::Storage => ErrorCode::KafkaStorageError,
+    }
+}
+
+/// For ElectLeaders.
+pub fn election_told(error: ElectionError, topic: &str, partition: i32) -> Told {
+    match error {
+        ElectionError::UnknownTopic => {
+            let words = format!("No such topic as {topic}");
+            Told::new(ErrorCode::UnknownTopicOrPartition, words)
+        }
+        ElectionError::UnknownPartition => {
+            let words = format!("No such partition as {topic}-{partition}");
+            Told::new(ErrorCode::UnknownTopicOrPartition, words)
+        }
+        ElectionError::NotNeeded => Told::new(
+            ErrorCode::ElectionNotNeeded,
+            "Leader election not needed for topic partition.",
+        ),
+        ElectionError::PreferredNotAvailable => {
+            Told { code: ErrorCode::PreferredLeaderNotAvailable, message: None }
+        }
+    }
+}
+
+/// For DeleteRecords.
+pub fn delete_records_code(failure: DeleteRecordsFailure) -> ErrorCode {
+    match failure {
+        DeleteRecordsFailure::NotHere => ErrorCode::NotLeaderOrFollower,
+        DeleteRecordsFailure::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
+        DeleteRecordsFailure::Storage => ErrorCode::KafkaStorageError,
     }
 }
 

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::controller::driver::ExecuteError;
+use crate::controller::quorum::QuorumStatus;
 use crate::coordinator::call::{CoordinatorReply, CoordinatorRequest};
 use crate::metadata::commands::{Answer, Command};
 use crate::metadata::image::MetadataImage;
@@ -29,10 +30,31 @@ pub enum ControlOrder {
 }
 
 /// What a shard asks of the control thread.
-pub type ControlRequest = Command;
+#[derive(Clone, Debug)]
+pub enum ControlRequest {
+    /// Have the controller carry this out.
+    Execute(Command),
+    /// Tell how the metadata quorum stands.
+    Quorum,
+}
 
 /// What it answers.
-pub type ControlReply = Result<Answer, ExecuteError>;
+#[derive(Debug)]
+pub enum ControlReply {
+    /// To [`ControlRequest::Execute`].
+    Executed(Result<Answer, ExecuteError>),
+    /// To [`ControlRequest::Quorum`].
+    Quorum(QuorumView),
+}
+
+/// The metadata quorum as this broker, its voter, sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuorumView {
+    /// Leader, term and ends of the log.
+    pub status: QuorumStatus,
+    /// The id of this voter's data directory.
+    pub directory_id: [u8; 16],
+}
 
 /// How a shard reaches its disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +70,11 @@ pub enum DiskAccess {
 pub enum OrderDone {
     /// Carried out.
     Done,
+    /// To [`ControlOrder::Stop`]: whether every log was closed in order.
+    Stopped {
+        /// Else the next start recovers, and leader epochs rise.
+        clean: bool,
+    },
     /// To [`ControlOrder::Listen`].
     Listening(Result<DiskAccess, BindError>),
     /// To [`ControlOrder::Metrics`]; and whose they are, for what the kernel counts.

@@ -230,9 +230,9 @@ impl Main {
                 self.stopping.set(true);
                 self.groups.close(); // so that no connection waits for a parked answer
                 self.doors.close().await;
-                self.driver.close().await;
+                let clean = self.driver.close().await;
                 self.closed.notify();
-                OrderDone::Done
+                OrderDone::Stopped { clean }
             }
         }
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::orders::{
-    BrokerLinks, ControlOrder, ControlReply, ControlRequest, DiskAccess, OrderDone,
+    BrokerLinks, ControlOrder, ControlReply, ControlRequest, DiskAccess, OrderDone, QuorumView,
 };
 use crate::config::broker::{BrokerConfig, PollMode};
 use crate::controller::data_directory::{DataDirectory, DirectoryError};
@@ -97,6 +97,7 @@ pub struct Broker {
 pub struct Calls {
     calls: ControlCalls<ControlRequest, ControlReply>,
     controller: Controller,
+    directory_id: [u8; 16],
 }
 
 impl Calls {
@@ -104,7 +105,18 @@ impl Calls {
     pub async fn next(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let call = self.calls.next().await?;
         let controller = self.controller.clone();
-        Some(async move { call.reply.answer(controller.execute(call.call).await) })
+        let directory_id = self.directory_id;
+        Some(async move {
+            call.reply.answer(match call.call {
+                ControlRequest::Execute(command) => {
+                    ControlReply::Executed(controller.execute(command).await)
+                }
+                ControlRequest::Quorum => {
+                    let status = controller.quorum_status();
+                    ControlReply::Quorum(QuorumView { status, directory_id })
+                }
+            });
+        })
     }
 }
 
@@ -140,7 +152,8 @@ pub async fn start(config: Arc<BrokerConfig>) -> Result<(Broker, Calls), StartEr
     let body = move |context| shard_main::run(context, setup.clone());
     let (shards, ControlEnd { shards: links, calls }) =
         executor::start::<BrokerLinks, _, _>(&settings, body).map_err(StartError::Shards)?;
-    let calls = Calls { calls, controller: controller.clone() };
+    let directory_id = data.directory_id();
+    let calls = Calls { calls, controller: controller.clone(), directory_id };
     let broker = Broker { config, data, cluster_is_new, controller, addresses, shards, links };
     tracing::debug!(shards = count, "shards started");
     broker.publish().await;
@@ -194,7 +207,14 @@ impl Broker {
         self.controller.publish_to(carry).await;
     }
 
+    /// Announces this broker. After a crash every partition it leads gets a new leader epoch, so
+    /// that a reader of records that were lost finds out.
     async fn register(&self) -> Result<(), StartError> {
+        let marked = self.data.take_last_shutdown().map_err(StartError::Directory)?;
+        let last_shutdown = match self.controller.image().broker(self.config.node_id) {
+            Some(_) => marked,
+            None => LastShutdown::Clean, // it never ran
+        };
         let mut endpoints = BTreeMap::new();
         let advertised = &self.config.advertised_listeners;
         for (listener, bound) in self.config.listeners.iter().zip(&self.addresses) {
@@ -212,7 +232,7 @@ impl Broker {
             id: self.config.node_id,
             rack: self.config.broker_rack.clone(),
             endpoints,
-            last_shutdown: LastShutdown::Clean,
+            last_shutdown,
         };
         let done = self.controller.execute(Command::RegisterBroker(register)).await;
         done.map(|_| ()).map_err(StartError::Register)
@@ -239,13 +259,21 @@ impl Broker {
     }
 
     /// Closes the doors and the logs, then ends shards and controller.
+    ///
+    /// Leaves the mark of an orderly end if all of it went well.
     pub async fn stop(self) {
-        let _ = self.links.broadcast(ControlOrder::Stop).await; // an ended shard has nothing open
+        let stopped = self.links.broadcast(ControlOrder::Stop).await;
+        let is_clean = |done: &OrderDone| matches!(done, OrderDone::Stopped { clean: true });
+        let mut clean = stopped.is_ok_and(|shards| shards.iter().all(is_clean));
         self.shards.stop();
         self.controller.stop().await;
         drop(self.links);
         if let Err(error) = self.shards.wait() {
             tracing::error!(%error, "a shard did not end in order");
+            clean = false;
+        }
+        if clean && let Err(error) = self.data.mark_clean_shutdown() {
+            tracing::warn!(%error, "the end is not marked as orderly");
         }
     }
 }

@@ -12,6 +12,8 @@
 //! Invariants
 //!   M1  Nothing is written to a directory that is refused.
 //!   M2  The marker appears whole or not at all: synced under another name, then renamed.
+//!   M3  The mark of an orderly end is there only from the end of a run whose logs were all closed
+//!       until the next run registers: a run that was killed leaves none.
 
 // Start-up, before any shard runs: std's file calls are its due.
 #![allow(clippy::disallowed_methods)]
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::controller::driver::ExpectedLog;
 use crate::controller::raft::raft_id;
 use crate::controller::random_id::{id_text, parse_id, random_id};
+use crate::metadata::brokers::LastShutdown;
 
 /// Version of the layout of a data directory.
 const FORMAT: u32 = 1;
@@ -36,6 +39,8 @@ const MARKER_NAME: &str = "yeoul.json";
 const NEW_MARKER_NAME: &str = "yeoul.json.new";
 const LOCK_NAME: &str = "yeoul.lock";
 const METADATA_NAME: &str = "metadata";
+/// An empty file: the last run ended in order (M3).
+const CLEAN_NAME: &str = "yeoul.clean";
 
 /// A marker is far smaller; a larger file is not one.
 const MARKER_BYTES_MAX: u64 = 4096;
@@ -245,6 +250,37 @@ impl DataDirectory {
         raft_id(self.node_id, u32::from_be_bytes([a, b, c, d]))
     }
 
+    /// How the last run ended, by the mark it left; takes the mark away, durably (M3). A directory
+    /// that no run has ended in has none.
+    ///
+    /// Errors: [`DirectoryError`], if the mark cannot be removed.
+    pub fn take_last_shutdown(&self) -> Result<LastShutdown, DirectoryError> {
+        let mark = self.path.join(CLEAN_NAME);
+        match std::fs::remove_file(&mark) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(LastShutdown::Unclean),
+            Err(error) => return Err(classify("remove", &mark, error)),
+        }
+        self.sync().map_err(|e| classify("sync", &self.path, e))?;
+        Ok(LastShutdown::Clean)
+    }
+
+    /// Marks that this run has ended in order: every log is closed (M3).
+    ///
+    /// Errors: [`DirectoryError`]; the next start then takes this end for a crash.
+    pub fn mark_clean_shutdown(&self) -> Result<(), DirectoryError> {
+        let mark = self.path.join(CLEAN_NAME);
+        let write = || -> io::Result<()> {
+            File::create(&mark)?.sync_all()?;
+            self.sync()
+        };
+        write().map_err(|e| classify("write", &mark, e))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
     /// Whether the metadata log must exist: something besides our own files is here.
     ///
     /// Errors: [`DirectoryError`], if the directory cannot be listed.
@@ -258,7 +294,8 @@ impl DataDirectory {
 
 /// A name in the directory that is not one of our own files.
 fn first_other(path: &Path) -> Result<Option<String>, DirectoryError> {
-    const OWN: [&str; 5] = [MARKER_NAME, NEW_MARKER_NAME, LOCK_NAME, METADATA_NAME, "lost+found"];
+    const OWN: [&str; 6] =
+        [MARKER_NAME, NEW_MARKER_NAME, LOCK_NAME, METADATA_NAME, CLEAN_NAME, "lost+found"];
     let mut others = Vec::new();
     for entry in std::fs::read_dir(path).map_err(|e| classify("list", path, e))? {
         let name = entry.map_err(|e| classify("list", path, e))?.file_name();
@@ -388,6 +425,18 @@ mod tests {
         let again = DataDirectory::open(&path, 3).unwrap();
         assert_eq!((again.cluster_id(), again.directory_id()), (&*cluster_id, directory_id));
         assert_eq!(again.expected_log().unwrap(), ExpectedLog::MustExist);
+    }
+
+    /// M3: the mark tells of one end, once.
+    #[test]
+    fn the_mark_of_an_orderly_end_is_taken_once() {
+        let place = tempfile::tempdir().unwrap();
+        let run = || DataDirectory::open(place.path(), 1).unwrap();
+        assert_eq!(run().take_last_shutdown().unwrap(), LastShutdown::Unclean);
+        run().mark_clean_shutdown().unwrap();
+        assert_eq!(run().expected_log().unwrap(), ExpectedLog::MayBeMissing);
+        assert_eq!(run().take_last_shutdown().unwrap(), LastShutdown::Clean);
+        assert_eq!(run().take_last_shutdown().unwrap(), LastShutdown::Unclean);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::error::ConfigError;
 use crate::controller::log_file::LogFile;
 use crate::controller::publisher::Publisher;
-use crate::controller::quorum::{ProposeError, Quorum};
+use crate::controller::quorum::{ProposeError, Quorum, QuorumStatus, StatusProbe};
 use crate::controller::raft::{QuorumStartError, RaftQuorum};
 use crate::metadata::commands::{Answer, Command, CommandError, Rules, decide};
 use crate::metadata::delta::Delta;
@@ -177,6 +177,7 @@ enum Request {
 pub struct Controller {
     requests: mpsc::Sender<Request>,
     publisher: Publisher,
+    probe: StatusProbe,
 }
 
 impl Controller {
@@ -220,9 +221,10 @@ impl Controller {
     /// Serves commands by a quorum that publishes through `publisher`.
     fn run(quorum: impl Quorum, rules: ControllerRules, publisher: Publisher) -> Controller {
         let (requests, received) = mpsc::channel(COMMANDS_QUEUED_MAX);
+        let probe = quorum.probe();
         let driver = Driver { quorum, rules, publisher: publisher.clone() };
         tokio::spawn(driver.serve(received));
-        Controller { requests, publisher }
+        Controller { requests, publisher, probe }
     }
 
     /// Carries out `command` and returns its answer once every shard has the image with it.
@@ -233,6 +235,11 @@ impl Controller {
         let request = Request::Execute { command, reply };
         self.requests.send(request).await.map_err(|_| ExecuteError::Stopped)?;
         answer.await.unwrap_or(Err(ExecuteError::Stopped))
+    }
+
+    /// How the quorum stands.
+    pub fn quorum_status(&self) -> QuorumStatus {
+        (self.probe)()
     }
 
     /// The newest published image.
@@ -497,6 +504,10 @@ mod tests {
     impl Quorum for Refusing {
         async fn propose(&mut self, _records: &[Record]) -> Result<u64, ProposeError> {
             Err(ProposeError::NotLeader { leader: Some(7) })
+        }
+
+        fn probe(&self) -> StatusProbe {
+            Arc::new(QuorumStatus::default)
         }
 
         async fn stop(&mut self) {}

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::metadata::record::Record;
 
@@ -22,9 +23,28 @@ pub trait Quorum: Send + 'static {
         records: &[Record],
     ) -> impl Future<Output = Result<u64, ProposeError>> + Send;
 
+    /// A way to ask how it stands, for as long as it runs and after.
+    fn probe(&self) -> StatusProbe;
+
     /// Stops; nothing is proposed afterwards.
     fn stop(&mut self) -> impl Future<Output = ()> + Send;
 }
+
+/// How a quorum stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuorumStatus {
+    /// Raft id of the leader, if there is one.
+    pub leader: Option<u64>,
+    /// Its term.
+    pub term: u64,
+    /// The index after the last entry of this voter's log.
+    pub log_end: u64,
+    /// The index after the last entry that is committed and applied here.
+    pub committed_end: u64,
+}
+
+/// Looks how the quorum stands now; never waits.
+pub type StatusProbe = Arc<dyn Fn() -> QuorumStatus + Send + Sync>;
 
 /// Why a proposal was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::controller::log_file::{FrameLogId, LogError};
 use crate::controller::log_store::LogStore;
 use crate::controller::publisher::Publisher;
-use crate::controller::quorum::{ProposeError, Quorum};
+use crate::controller::quorum::{ProposeError, Quorum, QuorumStatus, StatusProbe};
 use crate::controller::state_machine::{RestoreError, StateMachine};
 use crate::metadata::codec::encode_records;
 use crate::metadata::record::Record;
@@ -184,6 +184,20 @@ impl Quorum for RaftQuorum {
             }
             Err(RaftError::Fatal(_)) => Err(ProposeError::Stopped),
         }
+    }
+
+    fn probe(&self) -> StatusProbe {
+        let metrics = self.raft.metrics();
+        Arc::new(move || {
+            let metrics = metrics.borrow();
+            let end = |index: Option<u64>| index.map_or(0, |index| index + 1);
+            QuorumStatus {
+                leader: metrics.current_leader,
+                term: metrics.current_term,
+                log_end: end(metrics.last_log_index),
+                committed_end: end(metrics.last_applied.map(|id| id.index)),
+            }
+        })
     }
 
     async fn stop(&mut self) {

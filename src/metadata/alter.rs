@@ -79,6 +79,8 @@ pub enum CreatePartitionsError {
     DuplicateInRequest,
     /// It would have no more than now.
     NotMore {
+        /// Its name.
+        name: String,
         /// Partitions it has.
         has: usize,
         /// As asked for.
@@ -111,13 +113,13 @@ impl fmt::Display for CreatePartitionsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownName => write!(f, "This server does not host this topic-partition."),
-            Self::DuplicateInRequest => write!(f, "Duplicate topic in request."),
-            Self::NotMore { has, total } if usize::try_from(*total) == Ok(*has) => {
+            Self::DuplicateInRequest => write!(f, "Duplicate topic name."),
+            Self::NotMore { has, total, .. } if usize::try_from(*total) == Ok(*has) => {
                 write!(f, "Topic already has {has} partition(s).")
             }
-            Self::NotMore { has, total } => write!(
+            Self::NotMore { name, has, total } => write!(
                 f,
-                "The topic currently has {has} partition(s); {total} would not be an increase."
+                "The topic {name} currently has {has} partition(s); {total} would not be an increase."
             ),
             Self::TooMany { total } => write!(
                 f,
@@ -144,8 +146,71 @@ impl fmt::Display for CreatePartitionsError {
 pub struct ConfigChange {
     /// Whose settings.
     pub resource: ConfigTarget,
-    /// By key: the new override, or `None` to take it away. Keys not named stay as they are.
-    pub values: BTreeMap<String, Option<String>>,
+    /// What is to become of its overrides.
+    pub values: ConfigValues,
+}
+
+/// What is to become of a resource's overrides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigValues {
+    /// Some of them change; those not named stay as they are.
+    Some(BTreeMap<String, ConfigOperation>),
+    /// There shall be these and no others.
+    All(ConfigMap),
+}
+
+/// What is to become of one override.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigOperation {
+    /// It has this value.
+    Set(String),
+    /// It goes.
+    Delete,
+    /// Items come to the list, in order, unless they are there.
+    Append {
+        /// Separated by commas.
+        items: String,
+        /// The list where there is no override yet.
+        otherwise: String,
+    },
+    /// Items go from the list.
+    Subtract {
+        /// Separated by commas.
+        items: String,
+        /// The list where there is no override yet.
+        otherwise: String,
+    },
+}
+
+impl ConfigOperation {
+    /// The override afterwards, of one that is `has` now.
+    fn apply(&self, has: Option<&String>) -> Option<String> {
+        let list = |otherwise| items(has.map_or(otherwise, String::as_str));
+        match self {
+            Self::Set(value) => Some(value.clone()),
+            Self::Delete => None,
+            Self::Append { items: more, otherwise } => {
+                let mut list = list(otherwise);
+                for item in items(more) {
+                    if !list.contains(&item) {
+                        list.push(item);
+                    }
+                }
+                Some(list.join(","))
+            }
+            Self::Subtract { items: less, otherwise } => {
+                let less = items(less);
+                let mut list = list(otherwise);
+                list.retain(|item| !less.contains(item));
+                Some(list.join(","))
+            }
+        }
+    }
+}
+
+/// The items of a list that has commas between them; empty ones count for nothing.
+fn items(list: &str) -> Vec<&str> {
+    list.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
 /// Whose settings a caller changes.
@@ -267,7 +332,8 @@ impl MetadataImage {
         let has = topic.partitions.len();
         let total = usize::try_from(more.total).unwrap_or(0);
         if total <= has {
-            return Err(CreatePartitionsError::NotMore { has, total: more.total });
+            let name = more.name.clone();
+            return Err(CreatePartitionsError::NotMore { name, has, total: more.total });
         }
         if total > PARTITIONS_PER_TOPIC_MAX {
             return Err(CreatePartitionsError::TooMany { total: more.total });
@@ -353,21 +419,27 @@ impl MetadataImage {
         }
         .map_err(ConfigChangeError::BadConfig)?;
         // What is already so needs no record.
-        let differs = change.values.iter().filter(|(key, value)| has.get(*key) != value.as_ref());
-        let record = |(key, value): (&String, &Option<String>)| Record::ConfigSet {
+        let record = |key: &String, value: Option<&String>| Record::ConfigSet {
             resource: resource.clone(),
             key: key.clone(),
-            value: value.clone(),
+            value: value.cloned(),
         };
-        Ok(differs.map(record).collect())
+        let gone = has.keys().filter(|key| !wanted.contains_key(*key)).map(|key| record(key, None));
+        let differs = wanted.iter().filter(|(key, value)| has.get(*key) != Some(*value));
+        let set = differs.map(|(key, value)| record(key, Some(value)));
+        Ok(gone.chain(set).collect())
     }
 }
 
-fn with_changes(has: &ConfigMap, values: &BTreeMap<String, Option<String>>) -> ConfigMap {
+fn with_changes(has: &ConfigMap, values: &ConfigValues) -> ConfigMap {
+    let some = match values {
+        ConfigValues::All(all) => return all.clone(),
+        ConfigValues::Some(some) => some,
+    };
     let mut wanted = has.clone();
-    for (key, value) in values {
-        match value {
-            Some(value) => wanted.insert(key.clone(), value.clone()),
+    for (key, operation) in some {
+        match operation.apply(has.get(key)) {
+            Some(value) => wanted.insert(key.clone(), value),
             None => wanted.remove(key),
         };
     }

@@ -248,7 +248,7 @@ fn decision(mode: Mode, records: Vec<Record>, answer: Answer) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::alter::ConfigTarget;
+    use crate::metadata::alter::{ConfigOperation, ConfigTarget, ConfigValues};
     use crate::metadata::brokers::LastShutdown;
     use crate::metadata::create_topics::{AssignmentError, ManualAssignment};
     use crate::metadata::record::PartitionState;
@@ -483,8 +483,9 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(ask(3, None), Err(CreatePartitionsError::NotMore { has: 3, total: 3 }));
-        assert_eq!(ask(-5, None), Err(CreatePartitionsError::NotMore { has: 3, total: -5 }));
+        let not_more = |total| CreatePartitionsError::NotMore { name: "a".into(), has: 3, total };
+        assert_eq!(ask(3, None), Err(not_more(3)));
+        assert_eq!(ask(-5, None), Err(not_more(-5)));
         let count = CreatePartitionsError::AssignmentCount { partitions: 2, assignments: 1 };
         assert_eq!(ask(5, Some(vec![vec![BrokerId(1)]])), Err(count));
         assert_eq!(ask(4, Some(vec![vec![BrokerId(1)]])), Ok(()));
@@ -500,7 +501,11 @@ mod tests {
         let mut image = cluster(1);
         create(&mut image, vec![topic(1, "a")]);
         let mut ask = |key: &str, value: Option<&str>| {
-            let values = BTreeMap::from([(key.to_owned(), value.map(str::to_owned))]);
+            let operation = match value {
+                Some(value) => ConfigOperation::Set(value.to_owned()),
+                None => ConfigOperation::Delete,
+            };
+            let values = ConfigValues::Some(BTreeMap::from([(key.to_owned(), operation)]));
             let resource = ConfigTarget::Topic("a".into());
             let changes = vec![ConfigChange { resource, values }];
             match run(&mut image, &Command::SetConfigs { changes, mode: Mode::Commit }) {
@@ -516,6 +521,33 @@ mod tests {
         assert_eq!(ask("other", Some("z")), Err(ConfigChangeError::BadConfig(bad)));
         let configs = &image.topic_by_name("a").unwrap().configs;
         assert_eq!(*configs, ConfigMap::from([("known.2".into(), "y".into())]));
+    }
+
+    #[test]
+    fn lists_grow_and_shrink_and_all_settings_are_replaced_at_once() {
+        let mut image = cluster(1);
+        create(&mut image, vec![topic(1, "a")]);
+        let mut ask = |values: ConfigValues| {
+            let changes = vec![ConfigChange { resource: ConfigTarget::Topic("a".into()), values }];
+            run(&mut image, &Command::SetConfigs { changes, mode: Mode::Commit });
+            image.topic_by_name("a").unwrap().configs.clone()
+        };
+        let one = |operation| ConfigValues::Some(BTreeMap::from([("known".into(), operation)]));
+        let append = |items: &str| {
+            one(ConfigOperation::Append { items: items.into(), otherwise: "x".into() })
+        };
+        let subtract = |items: &str| {
+            one(ConfigOperation::Subtract { items: items.into(), otherwise: "x,y".into() })
+        };
+        let has = |value: &str| ConfigMap::from([("known".into(), value.into())]);
+        assert_eq!(ask(append("y,x,z")), has("x,y,z"), "over the default");
+        assert_eq!(ask(append("z")), has("x,y,z"), "once");
+        assert_eq!(ask(subtract("y,absent")), has("x,z"));
+        assert_eq!(ask(one(ConfigOperation::Delete)), ConfigMap::new());
+        assert_eq!(ask(subtract("y")), has("x"));
+        let all = ConfigMap::from([("known.2".into(), "1".into())]);
+        assert_eq!(ask(ConfigValues::All(all.clone())), all);
+        assert_eq!(ask(ConfigValues::All(ConfigMap::new())), ConfigMap::new());
     }
 
     #[test]

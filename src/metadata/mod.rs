@@ -16,6 +16,7 @@ pub mod delta;
 mod frozen;
 pub mod image;
 pub mod placement;
+pub mod reassign;
 pub mod record;
 
 #[cfg(test)]

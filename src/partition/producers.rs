@@ -139,6 +139,22 @@ pub enum Sequenced {
     },
 }
 
+/// A producer that a partition knows, as administrators see it. Source: KIP-664.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub id: ProducerId,
+    /// Its newest epoch.
+    pub epoch: ProducerEpoch,
+    /// The last sequence it wrote; -1 if none in this epoch.
+    pub last_sequence: Sequence,
+    /// Largest timestamp of its last batch; of one that wrote none in this epoch, the broker's
+    /// time when it last did anything.
+    pub last_timestamp: Timestamp,
+    /// First offset of its open transaction; -1 if none is.
+    pub open_from: Offset,
+}
+
 /// Why a producer's batch is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProducerError {
@@ -206,6 +222,20 @@ impl ProducerState {
     /// How many producers are known.
     pub fn count(&self) -> usize {
         self.producers.len()
+    }
+
+    /// All producers, by id.
+    pub fn active(&self) -> impl Iterator<Item = ActiveProducer> + '_ {
+        self.producers.iter().map(|(&id, producer)| {
+            let last = producer.kept().last();
+            ActiveProducer {
+                id,
+                epoch: producer.epoch,
+                last_sequence: last.map_or(Sequence::NONE, |batch| batch.last_sequence),
+                last_timestamp: last.map_or(producer.last_used, |batch| batch.max_timestamp),
+                open_from: producer.open.unwrap_or(Offset::NONE),
+            }
+        })
     }
 
     /// Judges a client's batch before its append; its offsets are not looked at.

@@ -222,15 +222,18 @@ impl Driver {
         }
     }
 
-    /// Closes all logs cleanly, each with its producers' state.
-    pub async fn close(&self) {
+    /// Closes all logs cleanly, each with its producers' state; whether all of them were.
+    pub async fn close(&self) -> bool {
+        let mut clean = true;
         for replica in self.replicas.all() {
             self.replicas.remove(replica.partition);
             replica.fail(AppendFailure::NotHere);
             if let Err(error) = close_one(&replica).await {
                 tracing::warn!(topic = %replica.topic, %error, "log not closed cleanly");
+                clean = false;
             }
         }
+        clean
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Home: each shard has its own table; [`request`] is what crosses the mesh.
 
+pub mod admin;
 pub mod append;
 pub mod driver;
 pub mod fetch;

@@ -12,6 +12,7 @@ use crate::model::ids::TopicPartition;
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::{Micros, Timestamp};
 use crate::partition::leader::{Acks, AppendError, EpochMismatch, Isolation, OffsetNotAvailable};
+use crate::partition::producers::ActiveProducer;
 use crate::record::batch::BatchInfo;
 use crate::storage::log::AppendRefused;
 use crate::storage::reader::ReadPath;
@@ -207,6 +208,26 @@ pub struct EpochQuery {
     pub epoch: LeaderEpoch,
 }
 
+/// Records of a partition to delete (DeleteRecords).
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteRecordsItem {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The first offset to keep; -1 for all that consumers can read to go.
+    pub before: Offset,
+}
+
+/// Why records are not deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteRecordsFailure {
+    /// No such replica on that shard.
+    NotHere,
+    /// The offset is below 0 or above the high watermark.
+    OffsetOutOfRange,
+    /// The disk failed.
+    Storage,
+}
+
 /// What one shard asks of another.
 #[derive(Debug)]
 pub enum ShardRequest {
@@ -222,6 +243,12 @@ pub enum ShardRequest {
     Offsets(Vec<OffsetQuery>),
     /// Look epoch ends up.
     EpochEnds(Vec<EpochQuery>),
+    /// Delete the first records; answered once that is durable.
+    DeleteRecords(Vec<DeleteRecordsItem>),
+    /// Tell the bytes of every log.
+    LogSizes,
+    /// Tell the producers that partitions know.
+    Producers(Vec<TopicPartition>),
     /// The log directory has failed on another shard: stop here too.
     DirectoryFailed(IoError),
 }
@@ -239,4 +266,10 @@ pub enum ShardReply {
     Offsets(Vec<Result<OffsetFound, ReadFailure>>),
     /// To [`ShardRequest::EpochEnds`].
     EpochEnds(Vec<Result<Diverging, ReadFailure>>),
+    /// To [`ShardRequest::DeleteRecords`]: the first offset that there is now.
+    RecordsDeleted(Vec<Result<Offset, DeleteRecordsFailure>>),
+    /// To [`ShardRequest::LogSizes`], in no order.
+    LogSizes(Vec<(TopicPartition, u64)>),
+    /// To [`ShardRequest::Producers`].
+    Producers(Vec<Result<Vec<ActiveProducer>, ReadFailure>>),
 }

@@ -12,6 +12,7 @@ use crate::shard::tasks::LocalFuture;
 use crate::shard::timers;
 use crate::storage::options::FailStop;
 
+use super::admin;
 use super::append::append;
 use super::fetch;
 use super::offsets;
@@ -70,6 +71,17 @@ impl Server {
             ShardRequest::Offsets(queries) => Box::pin(async move {
                 ShardReply::Offsets(offsets::offsets(&server.replicas, &queries).await)
             }),
+            ShardRequest::DeleteRecords(items) => Box::pin(async move {
+                ShardReply::RecordsDeleted(admin::delete_records(&server.replicas, &items).await)
+            }),
+            ShardRequest::LogSizes => {
+                let sizes = ShardReply::LogSizes(admin::log_sizes(&self.replicas));
+                Box::pin(std::future::ready(sizes))
+            }
+            ShardRequest::Producers(partitions) => {
+                let known = ShardReply::Producers(admin::producers(&self.replicas, &partitions));
+                Box::pin(std::future::ready(known))
+            }
             ShardRequest::DirectoryFailed(error) => {
                 self.fail_stop.fail(error);
                 Box::pin(std::future::ready(ShardReply::Done))

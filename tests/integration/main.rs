@@ -7,6 +7,7 @@
 //! Not here: foreign clients (`scripts/demo.sh`), simulations (the modules' own tests).
 #![allow(clippy::disallowed_methods)] // tests read files and clocks as they like
 
+mod admin;
 mod broker;
 mod faults;
 mod fetch_paths;

@@ -4,11 +4,17 @@
 //! controller refuse is translated in [`super::errors`].
 
 pub mod api_versions;
+pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod elect_leaders;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -18,6 +24,7 @@ pub mod leave_group;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
+pub mod partition_reassignments;
 pub mod produce;
 pub mod sync_group;
 
@@ -29,6 +36,9 @@ pub const AUTHORIZED_NONE: i32 = i32::MIN;
 pub const AUTHORIZED_TOPIC: i32 = 0b1101_1111_1000;
 /// Every operation on the cluster.
 pub const AUTHORIZED_CLUSTER: i32 = 0b1_1111_1010_0000;
+
+/// Kafka's words for a topic or partition that is not there.
+pub const UNKNOWN_PARTITION: &str = "This server does not host this topic-partition.";
 
 /// Whether clients may not write to the topic: coordinators keep their state in it.
 pub fn is_internal(topic: &str) -> bool {
