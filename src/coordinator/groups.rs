@@ -12,6 +12,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::group::settings::GroupSettings;
@@ -25,6 +26,7 @@ use crate::shard::timers;
 use super::call::{CoordinatorReply, CoordinatorRequest, Unavailable};
 use super::load::load;
 use super::running::{Ended, Running};
+use super::topics::{ImageTopics, deleted_between};
 
 /// Before a log that could not be read, or written, is read again.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
@@ -41,6 +43,8 @@ pub struct Coordinators {
     settings: GroupSettings,
     replicas: Rc<Replicas>,
     slots: RefCell<HashMap<TopicPartition, Slot>>,
+    /// The newest metadata.
+    image: RefCell<Arc<MetadataImage>>,
     loads: Cell<u64>,
 }
 
@@ -52,11 +56,14 @@ impl Coordinators {
         replicas: Rc<Replicas>,
     ) -> Rc<Coordinators> {
         let (slots, loads) = (RefCell::default(), Cell::new(0));
-        Rc::new(Coordinators { topic, settings, replicas, slots, loads })
+        let image = RefCell::new(Arc::new(MetadataImage::empty()));
+        Rc::new(Coordinators { topic, settings, replicas, slots, image, loads })
     }
 
     /// Takes over metadata, after the replicas have: begins coordinators and ends others.
-    pub fn apply(self: &Rc<Self>, image: &MetadataImage) {
+    pub fn apply(self: &Rc<Self>, image: &Arc<MetadataImage>) {
+        let old = self.image.replace(Arc::clone(image));
+        let deleted = deleted_between(&old, image);
         let mut here = HashMap::new();
         if let Some(topic) = image.topic_by_name(self.topic) {
             for index in (0..).take(topic.partitions.len()) {
@@ -71,6 +78,11 @@ impl Coordinators {
             }
             stays
         });
+        for slot in self.slots.borrow().values() {
+            if let Slot::Running(running) = slot {
+                running.set_topics(Arc::new(ImageTopics(Arc::clone(image))), &deleted);
+            }
+        }
         for (partition, replica) in here {
             if !self.slots.borrow().contains_key(&partition) {
                 self.begin(partition, replica);
@@ -130,6 +142,8 @@ impl Coordinators {
         if !self.is_loading(partition, number) {
             return Ended::Stopped;
         }
+        let mut core = core;
+        core.set_topics(Arc::new(ImageTopics(self.image.borrow().clone())));
         let running = Running::start(Rc::clone(replica), core);
         self.slots.borrow_mut().insert(partition, Slot::Running(Rc::clone(&running)));
         let timer = tasks::spawn(Queue::Housekeeping, {

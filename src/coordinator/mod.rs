@@ -13,3 +13,4 @@ pub mod settings;
 mod load;
 mod record_codec;
 mod running;
+mod topics;

@@ -16,7 +16,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
+use crate::group::consumer::topics::Topics;
 use crate::group::coordinator::GroupCoordinator;
 use crate::group::ids::RequestId;
 use crate::group::record::Record;
@@ -77,6 +79,19 @@ impl Running {
         running.core.borrow_mut().loaded(timers::wall_clock(), &mut step);
         running.follow(step, None);
         running
+    }
+
+    /// Takes over the topics that there are now; positions in those deleted are forgotten.
+    pub(super) fn set_topics(&self, topics: Arc<dyn Topics>, deleted: &[Arc<str>]) {
+        let mut step = Step::default();
+        {
+            let mut core = self.core.borrow_mut();
+            core.set_topics(topics);
+            if !deleted.is_empty() {
+                core.on_topics_deleted(deleted, &mut step);
+            }
+        }
+        self.follow(step, None);
     }
 
     /// Carries out a call; the answer comes when it may leave.
