@@ -4,9 +4,8 @@
 //! Out:  keys and values; typed records.
 //! Home: pure.
 //!
-//! Offsets are written in version 3, which every tool reads; in 4 where they have a topic id,
-//! and in 1 where they expire at a time of their own, which no other can say. Groups are
-//! written in version 3, all else in its only one. All versions are read.
+//! Offsets are written in version 4, and in 1 where they expire at a time of their own, which
+//! no other can say; groups in version 3, all else in its only one. All versions are read.
 //!
 //! Not here: the formats themselves (`crate::protocol::records`).
 //! Source: Kafka 4.3's coordinator schemas; KIP-915.
@@ -33,10 +32,8 @@ use crate::protocol::records::classic_group as classic;
 use crate::protocol::records::consumer_group as consumer;
 use crate::protocol::records::{Data, GroupRecordKey, RecordError, decode_value, encode_value};
 
-/// Version of offsets that have nothing special.
-const OFFSET_VERSION: i16 = 3;
-/// Version of offsets with a topic id.
-const OFFSET_VERSION_WITH_ID: i16 = 4;
+/// Version of offsets.
+const OFFSET_VERSION: i16 = 4;
 /// Version of offsets that expire at a time of their own.
 const OFFSET_VERSION_EXPIRING: i16 = 1;
 /// Version of classic groups.
@@ -84,7 +81,6 @@ fn encode_offset(key: &OffsetKey, value: Option<&CommittedOffset>) -> Result<Enc
     };
     let version = match value {
         Some(value) if value.expire_timestamp != Timestamp::NONE => OFFSET_VERSION_EXPIRING,
-        Some(value) if !value.topic_id.is_zero() => OFFSET_VERSION_WITH_ID,
         _ => OFFSET_VERSION,
     };
     let value = value.map(|value| classic::OffsetCommitValue {
@@ -512,7 +508,7 @@ mod tests {
     fn an_offset_has_the_bytes_that_kafka_writes() {
         let Encoded { key, value } = encode(&offset(-1, [0; 16])).expect("it fits");
         assert_eq!(&*key, b"\0\x01\0\x01g\0\x06orders\0\0\0\x03");
-        let expected = b"\0\x03\0\0\0\0\0\0\0\x2a\0\0\0\x07\0\x04note\0\0\0\0\0\0\x03\xe8";
+        let expected = b"\0\x04\0\0\0\0\0\0\0\x2a\0\0\0\x07\x05note\0\0\0\0\0\0\x03\xe8\0";
         assert_eq!(&*value.unwrap(), expected);
     }
 

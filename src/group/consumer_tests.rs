@@ -143,13 +143,13 @@ fn state(bench: &Bench) -> ConsumerState {
 fn p90_a_first_member_is_assigned_everything() {
     let (mut bench, cluster) = (Bench::with(settings()), Cluster::of(&[("t", 3), ("u", 1)]));
     let reply = beat(&mut bench, &cluster, &first("a", &["t", "nowhere"])).expect("it joins");
-    assert_eq!((reply.epoch, reply.heartbeat_interval_ms), (1, 5_000));
+    assert_eq!((reply.epoch, reply.heartbeat_interval_ms), (2, 5_000));
     assert_eq!(reply.assignment, Some(cluster.some("t", &[0, 1, 2])));
     assert_eq!(state(&bench), ConsumerState::Stable);
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 1)), (1, None), "no news");
-    let all = ConsumerHeartbeat { epoch: 1, ..first("a", &["t", "nowhere"]) };
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 2)), (2, None), "no news");
+    let all = ConsumerHeartbeat { epoch: 2, ..first("a", &["t", "nowhere"]) };
     let told = epoch_and_assignment(&mut bench, &cluster, &all);
-    assert_eq!(told, (1, Some(cluster.some("t", &[0, 1, 2]))), "a full request is told all");
+    assert_eq!(told, (2, Some(cluster.some("t", &[0, 1, 2]))), "a full request is told all");
 }
 
 #[test]
@@ -157,8 +157,8 @@ fn p90_version_0_has_its_id_made_by_the_broker() {
     let (mut bench, cluster) = (Bench::with(settings()), Cluster::of(&[("t", 1)]));
     let reply = beat(&mut bench, &cluster, &first("", &["t"])).expect("it joins");
     assert_eq!(reply.member.as_str().len(), 22);
-    let again = beat(&mut bench, &cluster, &later(reply.member.as_str(), 1));
-    assert_eq!(again.map(|reply| reply.epoch), Ok(1));
+    let again = beat(&mut bench, &cluster, &later(reply.member.as_str(), 2));
+    assert_eq!(again.map(|reply| reply.epoch), Ok(2));
 }
 
 #[test]
@@ -166,21 +166,21 @@ fn p90_a_partition_moves_only_when_it_is_given_up() {
     let (mut bench, cluster) = (Bench::with(settings()), Cluster::of(&[("t", 4)]));
     beat(&mut bench, &cluster, &first("a", &["t"])).expect("it joins");
     let told = epoch_and_assignment(&mut bench, &cluster, &first("b", &["t"]));
-    assert_eq!(told, (2, Some(Assignment::new())), "all is held");
+    assert_eq!(told, (3, Some(Assignment::new())), "all is held");
     assert_eq!(state(&bench), ConsumerState::Reconciling);
-    let told = epoch_and_assignment(&mut bench, &cluster, &later("a", 1));
+    let told = epoch_and_assignment(&mut bench, &cluster, &later("a", 2));
     let (epoch, kept) = (told.0, told.1.expect("its assignment has changed"));
-    assert_eq!((epoch, kept[&cluster.id("t")].len()), (1, 2), "it stays at its epoch");
+    assert_eq!((epoch, kept[&cluster.id("t")].len()), (2, 2), "it stays at its epoch");
     let all = cluster.some("t", &[0, 1, 2, 3]);
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &owning("a", 1, all)), (1, None));
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("b", 2)), (2, None));
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &owning("a", 2, all)), (2, None));
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("b", 3)), (3, None));
     assert_eq!(
-        epoch_and_assignment(&mut bench, &cluster, &owning("a", 1, kept.clone())),
-        (2, None)
+        epoch_and_assignment(&mut bench, &cluster, &owning("a", 2, kept.clone())),
+        (3, None)
     );
-    let (epoch, given) = epoch_and_assignment(&mut bench, &cluster, &later("b", 2));
+    let (epoch, given) = epoch_and_assignment(&mut bench, &cluster, &later("b", 3));
     let given = given.expect("what a gave up");
-    assert_eq!((epoch, given[&cluster.id("t")].len()), (2, 2));
+    assert_eq!((epoch, given[&cluster.id("t")].len()), (3, 2));
     assert!(given[&cluster.id("t")].is_disjoint(&kept[&cluster.id("t")]));
     assert_eq!(state(&bench), ConsumerState::Stable);
 }
@@ -188,23 +188,23 @@ fn p90_a_partition_moves_only_when_it_is_given_up() {
 #[test]
 fn p90_wrong_epochs_are_fenced_but_a_lost_answer_is_not() {
     let (mut bench, cluster) = (Bench::with(settings()), Cluster::of(&[("t", 2)]));
-    assert_eq!(beat(&mut bench, &cluster, &later("a", 1)), Err(ConsumerError::NoGroup));
+    assert_eq!(beat(&mut bench, &cluster, &later("a", 2)), Err(ConsumerError::NoGroup));
     let joined = epoch_and_assignment(&mut bench, &cluster, &first("a", &["t"]));
     let again = epoch_and_assignment(&mut bench, &cluster, &first("a", &["t"]));
     assert_eq!(joined, again, "the answer to its first heartbeat was lost");
     let fenced = Err(ConsumerError::FencedEpoch);
-    assert_eq!(beat(&mut bench, &cluster, &later("a", 2)), fenced);
-    assert_eq!(beat(&mut bench, &cluster, &later("x", 1)), Err(ConsumerError::UnknownMember));
+    assert_eq!(beat(&mut bench, &cluster, &later("a", 3)), fenced);
+    assert_eq!(beat(&mut bench, &cluster, &later("x", 2)), Err(ConsumerError::UnknownMember));
     beat(&mut bench, &cluster, &first("b", &["t"])).expect("it joins");
-    let (_, kept) = epoch_and_assignment(&mut bench, &cluster, &later("a", 1));
+    let (_, kept) = epoch_and_assignment(&mut bench, &cluster, &later("a", 2));
     let kept = kept.expect("one is to be given up");
     let all = cluster.some("t", &[0, 1]);
-    let caught_up = beat(&mut bench, &cluster, &owning("a", 1, kept.clone())).expect("it has");
-    assert_eq!(caught_up.epoch, 2);
-    let repeated = beat(&mut bench, &cluster, &owning("a", 1, kept)).expect("that answer was lost");
-    assert_eq!(repeated.epoch, 2);
-    assert_eq!(beat(&mut bench, &cluster, &owning("a", 1, all)), fenced, "more than it may have");
-    assert_eq!(beat(&mut bench, &cluster, &later("a", 1)), fenced, "it does not say what it has");
+    let caught_up = beat(&mut bench, &cluster, &owning("a", 2, kept.clone())).expect("it has");
+    assert_eq!(caught_up.epoch, 3);
+    let repeated = beat(&mut bench, &cluster, &owning("a", 2, kept)).expect("that answer was lost");
+    assert_eq!(repeated.epoch, 3);
+    assert_eq!(beat(&mut bench, &cluster, &owning("a", 2, all)), fenced, "more than it may have");
+    assert_eq!(beat(&mut bench, &cluster, &later("a", 2)), fenced, "it does not say what it has");
 }
 
 #[test]
@@ -215,21 +215,21 @@ fn p90_members_leave_expire_and_are_fenced_if_they_keep_what_they_should_not() {
     }
     let left = beat(&mut bench, &cluster, &later("b", EPOCH_LEAVE)).expect("it leaves");
     assert_eq!((left.epoch, left.assignment), (EPOCH_LEAVE, None));
-    assert_eq!(beat(&mut bench, &cluster, &later("b", 2)), Err(ConsumerError::UnknownMember));
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 1)).0, 3);
+    assert_eq!(beat(&mut bench, &cluster, &later("b", 3)), Err(ConsumerError::UnknownMember));
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 2)).0, 4);
 
-    let slow = ConsumerHeartbeat { rebalance_timeout_ms: 20_000, ..later("a", 3) };
+    let slow = ConsumerHeartbeat { rebalance_timeout_ms: 20_000, ..later("a", 4) };
     beat(&mut bench, &cluster, &slow).expect("it may take 20 s");
     beat(&mut bench, &cluster, &first("c", &["t"])).expect("it joins");
-    let (epoch, kept) = epoch_and_assignment(&mut bench, &cluster, &later("a", 3));
-    assert_eq!((epoch, kept.expect("less")[&cluster.id("t")].len()), (3, 1));
+    let (epoch, kept) = epoch_and_assignment(&mut bench, &cluster, &later("a", 4));
+    assert_eq!((epoch, kept.expect("less")[&cluster.id("t")].len()), (4, 1));
     bench.pass(19_999);
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 3)).0, 3);
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("c", 4)).0, 4);
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 4)).0, 4);
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("c", 5)).0, 5);
     bench.pass(1);
-    assert_eq!(beat(&mut bench, &cluster, &later("a", 3)), Err(ConsumerError::UnknownMember));
-    let (epoch, all) = epoch_and_assignment(&mut bench, &cluster, &later("c", 4));
-    assert_eq!((epoch, all), (5, Some(cluster.some("t", &[0, 1]))));
+    assert_eq!(beat(&mut bench, &cluster, &later("a", 4)), Err(ConsumerError::UnknownMember));
+    let (epoch, all) = epoch_and_assignment(&mut bench, &cluster, &later("c", 5));
+    assert_eq!((epoch, all), (6, Some(cluster.some("t", &[0, 1]))));
 
     bench.pass(44_999);
     assert_eq!(bench.core.consumer_group(&group()).expect("there").members().len(), 1);
@@ -245,24 +245,24 @@ fn p90_a_static_member_leaves_for_a_while() {
     let join = |member: &str| of_instance(first(member, &["t"]), "i");
     beat(&mut bench, &cluster, &join("a")).expect("it joins");
     assert_eq!(beat(&mut bench, &cluster, &join("b")), Err(ConsumerError::UnreleasedInstance));
-    let stranger = of_instance(later("b", 1), "i");
+    let stranger = of_instance(later("b", 2), "i");
     assert_eq!(beat(&mut bench, &cluster, &stranger), Err(ConsumerError::FencedInstance));
-    let nobody = of_instance(later("a", 1), "other");
+    let nobody = of_instance(later("a", 2), "other");
     assert_eq!(beat(&mut bench, &cluster, &nobody), Err(ConsumerError::UnknownMember));
     let away = of_instance(later("a", EPOCH_LEAVE_STATIC), "i");
     assert_eq!(beat(&mut bench, &cluster, &away).map(|r| r.epoch), Ok(EPOCH_LEAVE_STATIC));
-    let back = of_instance(later("a", 1), "i");
+    let back = of_instance(later("a", 2), "i");
     assert_eq!(beat(&mut bench, &cluster, &back), Err(ConsumerError::FencedEpoch));
     bench.crash();
     let reply = beat(&mut bench, &cluster, &join("b")).expect("it takes a's place");
-    assert_eq!((reply.epoch, reply.assignment), (1, Some(cluster.some("t", &[0, 1]))));
-    assert_eq!(bench.core.consumer_group(&group()).expect("there").epoch(), 1, "no rebalance");
+    assert_eq!((reply.epoch, reply.assignment), (2, Some(cluster.some("t", &[0, 1]))));
+    assert_eq!(bench.core.consumer_group(&group()).expect("there").epoch(), 2, "no rebalance");
     assert_eq!(beat(&mut bench, &cluster, &back), Err(ConsumerError::FencedInstance));
 
     let away = of_instance(later("b", EPOCH_LEAVE_STATIC), "i");
     beat(&mut bench, &cluster, &away).expect("it leaves");
     let reply = beat(&mut bench, &cluster, &join("b")).expect("the same process is back");
-    assert_eq!((reply.epoch, reply.assignment), (1, Some(cluster.some("t", &[0, 1]))));
+    assert_eq!((reply.epoch, reply.assignment), (2, Some(cluster.some("t", &[0, 1]))));
     beat(&mut bench, &cluster, &away).expect("it leaves");
     bench.pass(45_000);
     assert_eq!(state(&bench), ConsumerState::Empty, "its place is kept for a session");
@@ -280,22 +280,22 @@ fn p90_expressions_follow_the_topics() {
     let invalid = beat(&mut bench, &cluster, &by_regex("foo("));
     assert_eq!(invalid, Err(ConsumerError::InvalidRegex));
     let (epoch, given) = epoch_and_assignment(&mut bench, &cluster, &by_regex("foo.*"));
-    assert_eq!((epoch, given.map(|given| given.len())), (1, Some(2)));
+    assert_eq!((epoch, given.map(|given| given.len())), (2, Some(2)));
     cluster.set("foo3", 1);
     bench.pass(9_999);
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 1)), (1, None), "too soon");
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 2)), (2, None), "too soon");
     bench.pass(1);
-    let (epoch, given) = epoch_and_assignment(&mut bench, &cluster, &later("a", 1));
-    assert_eq!((epoch, given.map(|given| given.len())), (2, Some(3)));
+    let (epoch, given) = epoch_and_assignment(&mut bench, &cluster, &later("a", 2));
+    assert_eq!((epoch, given.map(|given| given.len())), (3, Some(3)));
     assert!(bench.core.groups[&group()].is_subscribed_to("foo3"));
     let named = ConsumerHeartbeat {
         topics: Some(vec!["bar".into()]),
         regex: Some("".into()),
         owned: Some(Assignment::new()),
-        ..later("a", 2)
+        ..later("a", 3)
     };
     let (epoch, given) = epoch_and_assignment(&mut bench, &cluster, &named);
-    assert_eq!((epoch, given), (3, Some(cluster.some("bar", &[0]))));
+    assert_eq!((epoch, given), (4, Some(cluster.some("bar", &[0]))));
     assert!(!bench.core.groups[&group()].is_subscribed_to("foo3"));
 }
 
@@ -306,15 +306,15 @@ fn p90_more_partitions_make_a_new_epoch() {
     beat(&mut bench, &cluster, &first("a", &["t"])).expect("it joins");
     cluster.set("other", 2);
     assert_eq!(
-        epoch_and_assignment(&mut bench, &cluster, &later("a", 1)),
-        (1, None),
+        epoch_and_assignment(&mut bench, &cluster, &later("a", 2)),
+        (2, None),
         "not its topic"
     );
     cluster.set("t", 2);
-    let told = epoch_and_assignment(&mut bench, &cluster, &later("a", 1));
-    assert_eq!(told, (2, Some(cluster.some("t", &[0, 1]))));
+    let told = epoch_and_assignment(&mut bench, &cluster, &later("a", 2));
+    assert_eq!(told, (3, Some(cluster.some("t", &[0, 1]))));
     bench.crash();
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 2)), (2, None));
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 3)), (3, None));
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn p90_requests_that_contradict_themselves_are_refused() {
         ConsumerHeartbeat { rack: Some("".into()), ..good.clone() },
         ConsumerHeartbeat { client_id: "x".repeat(40_000).into(), ..good.clone() },
         of_instance(good.clone(), ""),
-        later("", 1),
+        later("", 2),
     ] {
         let refused = beat(&mut bench, &cluster, &request);
         assert!(matches!(refused, Err(ConsumerError::Invalid(_))), "{request:?}: {refused:?}");
@@ -358,22 +358,22 @@ fn p90_a_group_has_at_most_its_maximum_of_members_and_settings_of_its_own() {
     assert_eq!(reply.heartbeat_interval_ms, 7_000);
     let full = beat(&mut bench, &cluster, &first("b", &["t"]));
     assert_eq!(full, Err(ConsumerError::GroupFull));
-    assert!(beat(&mut bench, &cluster, &later("a", 1)).is_ok());
+    assert!(beat(&mut bench, &cluster, &later("a", 2)).is_ok());
 }
 
 #[test]
 fn p90_targets_are_computed_no_more_often_than_the_interval() {
     let cluster = Cluster::of(&[("t", 4)]);
     let mut bench = Bench::with(GroupSettings::default());
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &first("a", &["t"])).0, 1);
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &first("a", &["t"])).0, 2);
     bench.pass(500);
     let told = epoch_and_assignment(&mut bench, &cluster, &first("b", &["t"]));
-    assert_eq!(told, (1, Some(Assignment::new())), "the target is that of epoch 1");
+    assert_eq!(told, (2, Some(Assignment::new())), "the target is that of epoch 2");
     assert_eq!(state(&bench), ConsumerState::Assigning);
     bench.pass(499);
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 1)), (1, None));
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &later("a", 2)), (2, None));
     bench.pass(1);
-    let (_, kept) = epoch_and_assignment(&mut bench, &cluster, &later("a", 1));
+    let (_, kept) = epoch_and_assignment(&mut bench, &cluster, &later("a", 2));
     assert_eq!(kept.expect("less")[&cluster.id("t")].len(), 2);
 }
 
@@ -409,10 +409,10 @@ fn p90_commits_and_fetches_are_checked_against_the_epoch() {
     let (mut bench, cluster) = (Bench::with(settings()), Cluster::of(&[("t", 2)]));
     beat(&mut bench, &cluster, &first("a", &["t"])).expect("it joins");
     beat(&mut bench, &cluster, &first("b", &["t"])).expect("it joins");
-    let (_, kept) = epoch_and_assignment(&mut bench, &cluster, &later("a", 1));
+    let (_, kept) = epoch_and_assignment(&mut bench, &cluster, &later("a", 2));
     let kept = kept.expect("less");
     let mine = kept[&cluster.id("t")].first().expect("one").0;
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &owning("a", 1, kept)).0, 2);
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &owning("a", 2, kept)).0, 3);
     let mut commit = |member: &str, epoch: i32, partition: i32| {
         let mut request = CommitRequest {
             member: MemberId::from(member),
@@ -423,21 +423,21 @@ fn p90_commits_and_fetches_are_checked_against_the_epoch() {
         bench.run(|core, now, step| core.commit_offsets(now, &request, step)).map(|_| ())
     };
     let stale = Err(CommitError::StaleMemberEpoch);
-    assert_eq!(commit("a", 2, mine), Ok(()));
-    assert_eq!(commit("a", 1, mine), Ok(()), "it has had it since epoch 1");
-    assert_eq!(commit("a", 1, 1 - mine), stale, "it has not");
-    assert_eq!(commit("a", 0, mine), stale);
-    assert_eq!(commit("a", 3, mine), stale);
-    assert_eq!(commit("x", 2, mine), Err(CommitError::UnknownMember));
+    assert_eq!(commit("a", 3, mine), Ok(()));
+    assert_eq!(commit("a", 2, mine), Ok(()), "it has had it since epoch 2");
+    assert_eq!(commit("a", 2, 1 - mine), stale, "it has not");
+    assert_eq!(commit("a", 1, mine), stale);
+    assert_eq!(commit("a", 4, mine), stale);
+    assert_eq!(commit("x", 3, mine), Err(CommitError::UnknownMember));
     assert_eq!(commit("", -1, mine), Err(CommitError::UnknownMember), "the group has members");
     let fetch = |member: Option<&str>, epoch| {
         let member = member.map(MemberId::from);
         bench.core.check_fetch(&group(), member.as_ref(), epoch)
     };
     assert_eq!(fetch(None, -1), Ok(()));
-    assert_eq!(fetch(Some("a"), 2), Ok(()));
-    assert_eq!(fetch(Some("a"), 1), Err(FetchError::StaleMemberEpoch));
-    assert_eq!(fetch(Some("x"), 1), Err(FetchError::UnknownMember));
+    assert_eq!(fetch(Some("a"), 3), Ok(()));
+    assert_eq!(fetch(Some("a"), 2), Err(FetchError::StaleMemberEpoch));
+    assert_eq!(fetch(Some("x"), 2), Err(FetchError::UnknownMember));
 }
 
 #[test]
@@ -448,9 +448,9 @@ fn p90_groups_are_described_with_names() {
     beat(&mut bench, &cluster, &first("b", &["t"])).expect("it joins");
     let described = bench.core.describe_consumer_group(&group()).expect("there");
     assert_eq!((described.state, described.assignor), ("Reconciling", "uniform"));
-    assert_eq!((described.epoch, described.target_epoch), (2, 2));
+    assert_eq!((described.epoch, described.target_epoch), (3, 3));
     let member = &described.members[0];
-    assert_eq!((member.id.as_str(), member.epoch), ("a", 1));
+    assert_eq!((member.id.as_str(), member.epoch), ("a", 2));
     assert_eq!((&*member.assigned[0].name, member.assigned[0].partitions.len()), ("t", 2));
     assert_eq!(member.target[0].partitions.len(), 1);
     assert_eq!(described.members[1].assigned, []);

@@ -189,7 +189,7 @@ impl GroupCoordinator {
 
     fn replay_metadata(&mut self, id: &GroupId, value: &GroupMetadata) {
         let group = self.group_or_simple(id);
-        if *value == GroupMetadata::unjoined() && matches!(group.kind, Kind::Simple) {
+        if value.is_unjoined() && matches!(group.kind, Kind::Simple) {
             return; // what a simple group is
         }
         if let Kind::Classic(classic) = &mut group.kind {
@@ -371,7 +371,7 @@ impl GroupCoordinator {
     /// Answers `JoinGroup` by an effect: of this step, or of the one that ends the rebalance.
     pub fn join(&mut self, now: Timestamp, request: &JoinRequest, id: RequestId, step: &mut Step) {
         let now = self.advance(now);
-        if let Err(error) = self.prepare_join(request, step) {
+        if let Err(error) = self.prepare_join(now, request, step) {
             let reply = JoinReply::refused(request.member.clone(), error);
             return step.reply(id, Reply::Join(reply));
         }
@@ -386,7 +386,12 @@ impl GroupCoordinator {
     }
 
     /// Checks a `JoinGroup`, and makes sure that its group is there and classic.
-    fn prepare_join(&mut self, request: &JoinRequest, step: &mut Step) -> Result<(), JoinError> {
+    fn prepare_join(
+        &mut self,
+        now: Timestamp,
+        request: &JoinRequest,
+        step: &mut Step,
+    ) -> Result<(), JoinError> {
         request.check(&self.settings)?;
         let known = self.groups.get(&request.group);
         if let Some(Group { kind: Kind::Consumer(consumer), .. }) = known
@@ -406,7 +411,7 @@ impl GroupCoordinator {
             if self.groups.len() >= GROUPS_PER_PARTITION_MAX {
                 return Err(JoinError::Busy);
             }
-            let value = Some(GroupMetadata::unjoined());
+            let value = Some(GroupMetadata::unjoined(now));
             self.persist(step, Record::GroupMetadata { group: request.group.clone(), value });
         }
         self.end_empty_consumer(&request.group, step);

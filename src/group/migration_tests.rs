@@ -157,25 +157,25 @@ fn p90_classic_members_join_a_kip_848_group() {
     let unreadable = with_protocols(newcomer("c"), &[("range", b"?")]);
     assert_eq!(bench.join_now(unreadable).result, Err(JoinError::InconsistentProtocol));
     let reply = bench.join_now(again(reads_t(newcomer("c"), &[]), &asked.member));
-    assert_eq!(reply.result.expect("it joins").generation, 2);
-    assert_eq!(sync(&mut bench, &asked.member, 2), Ok(vec![]), "n has all");
-    assert_eq!(sync(&mut bench, &asked.member, 1), Err(SyncError::IllegalGeneration));
-    assert_eq!(sync(&mut bench, &MemberId::from("n"), 2), Err(SyncError::UnknownMember));
-    let wrong = SyncRequest { protocol: Some("range".into()), ..sync_request(&asked.member, 2) };
+    assert_eq!(reply.result.expect("it joins").generation, 3);
+    assert_eq!(sync(&mut bench, &asked.member, 3), Ok(vec![]), "n has all");
+    assert_eq!(sync(&mut bench, &asked.member, 2), Err(SyncError::IllegalGeneration));
+    assert_eq!(sync(&mut bench, &MemberId::from("n"), 3), Err(SyncError::UnknownMember));
+    let wrong = SyncRequest { protocol: Some("range".into()), ..sync_request(&asked.member, 3) };
     let wrong = bench.send_sync(wrong);
     assert_eq!(bench.synced(wrong), Some(Err(SyncError::InconsistentProtocol)));
 
-    let kept = epoch_and_assignment(&mut bench, &cluster, &later("n", 1)).1.expect("less");
-    let owning = crate::group::consumer_tests::owning("n", 1, kept);
-    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &owning).0, 2);
+    let kept = epoch_and_assignment(&mut bench, &cluster, &later("n", 2)).1.expect("less");
+    let owning = crate::group::consumer_tests::owning("n", 2, kept);
+    assert_eq!(epoch_and_assignment(&mut bench, &cluster, &owning).0, 3);
     assert_eq!(
-        bench.beat(&asked.member, 2),
+        bench.beat(&asked.member, 3),
         Err(HeartbeatError::RebalanceInProgress),
         "what it waits for is free"
     );
     let reply = bench.join_now(again(reads_t(newcomer("c"), &[]), &asked.member));
-    assert_eq!(reply.result.expect("it joins").generation, 2);
-    assert_eq!(sync(&mut bench, &asked.member, 2).map(|mine| mine.len()), Ok(1));
+    assert_eq!(reply.result.expect("it joins").generation, 3);
+    assert_eq!(sync(&mut bench, &asked.member, 3).map(|mine| mine.len()), Ok(1));
     assert_eq!(bench.leave(&[(asked.member.as_str(), None), ("ghost", None)])[0], Ok(()));
     assert_eq!(consumer_state(&bench), ConsumerState::Assigning);
 }
@@ -188,11 +188,11 @@ fn p90_classic_members_that_do_not_take_their_next_step_are_fenced() {
     let member = bench.join_now(JoinRequest { rebalance_timeout_ms: 20_000, ..quick }).member;
     for _ in 0..4 {
         bench.pass(4_900);
-        assert_eq!(bench.beat(&member, 2), Ok(()), "it lives");
+        assert_eq!(bench.beat(&member, 3), Ok(()), "it lives");
     }
     bench.pass(400);
-    assert_eq!(bench.beat(&member, 2), Err(HeartbeatError::UnknownMember), "but never syncs");
-    assert!(beat(&mut bench, &cluster, &later("n", 1)).is_ok());
+    assert_eq!(bench.beat(&member, 3), Err(HeartbeatError::UnknownMember), "but never syncs");
+    assert!(beat(&mut bench, &cluster, &later("n", 2)).is_ok());
 }
 
 #[test]

@@ -33,6 +33,8 @@ mod consumer_tests;
 #[cfg(test)]
 mod fixtures;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod membership_tests;
 #[cfg(test)]
 mod migration_tests;

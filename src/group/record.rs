@@ -152,15 +152,20 @@ const MEMBER_BYTES_FIXED: usize = 64;
 
 impl GroupMetadata {
     /// The value of a group that nobody has joined yet.
-    pub fn unjoined() -> GroupMetadata {
+    pub fn unjoined(state_timestamp: Timestamp) -> GroupMetadata {
         GroupMetadata {
             protocol_type: None,
             generation: 0,
             protocol: None,
             leader: None,
-            state_timestamp: Timestamp::NONE,
+            state_timestamp,
             members: Vec::new(),
         }
+    }
+
+    /// Whether it says that nobody has joined yet.
+    pub fn is_unjoined(&self) -> bool {
+        *self == GroupMetadata::unjoined(self.state_timestamp)
     }
 
     /// An upper bound of the record's bytes, key included, for a group named `group`.

@@ -137,7 +137,7 @@ mod tests {
         bench.core.set_topics(Arc::new(cluster.clone()));
         beat(&mut bench, &cluster, &first("a", &["t"])).expect("it joins");
         assert_eq!(seek(&mut bench, 7), Ok(1));
-        let late = beat(&mut bench, &cluster, &later("a", 1));
+        let late = beat(&mut bench, &cluster, &later("a", 2));
         assert_eq!(late, Err(ConsumerError::UnknownMember));
         assert_eq!(bench.position(0), Some(7));
         assert!(beat(&mut bench, &cluster, &first("a", &["t"])).is_ok());

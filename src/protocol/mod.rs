@@ -28,7 +28,7 @@ pub mod records;
 pub mod wire;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

@@ -27,6 +27,8 @@ use crate::group::settings::GroupSettings;
 
 /// How soon after a change of topics expressions are evaluated again, in milliseconds.
 const REGEX_REFRESH_MS_MIN: i64 = 10_000;
+/// The first epoch of a group, as Kafka 4.3 has it.
+const EPOCH_FIRST: i32 = 2;
 /// How long expressions may go without being evaluated, in milliseconds.
 const REGEX_REFRESH_MS_MAX: i64 = 600_000;
 
@@ -377,8 +379,11 @@ impl Consumer {
         // While a target is due anyway, one epoch does for all that has changed.
         changed |= differs && self.epoch.epoch == self.target_epoch.epoch;
         if changed || differs || self.epoch.epoch == 0 {
-            let bumped = i32::from(changed || self.epoch.epoch == 0);
-            let epoch = self.epoch.epoch.checked_add(bumped).expect("2^31 rebalances");
+            let epoch = match self.epoch.epoch {
+                0 => EPOCH_FIRST,
+                epoch if changed => epoch.checked_add(1).expect("2^31 rebalances"),
+                epoch => epoch,
+            };
             self.persist(cx, ConsumerRecord::Epoch(Some(GroupEpoch { epoch, metadata_hash })));
         }
     }
