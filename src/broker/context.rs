@@ -31,8 +31,10 @@ pub struct Shard {
     pub id: ShardId,
     /// How many there are.
     pub shards: u16,
-    /// The broker's settings.
-    pub config: Arc<BrokerConfig>,
+    /// The broker's settings as it was started with them.
+    pub static_config: Arc<BrokerConfig>,
+    /// The broker's settings, with what clients have set over them.
+    pub config: RefCell<Arc<BrokerConfig>>,
     /// The newest metadata this shard has taken over.
     pub image: RefCell<Arc<MetadataImage>>,
     /// The other shards, and this one's replicas.
@@ -59,6 +61,11 @@ impl Shard {
         Arc::clone(&self.image.borrow())
     }
 
+    /// The settings that hold now; hold them for one request, so that its answers agree.
+    pub fn config(&self) -> Arc<BrokerConfig> {
+        Arc::clone(&self.config.borrow())
+    }
+
     /// The shard that owns a partition.
     pub fn owner(&self, partition: TopicPartition) -> ShardId {
         owner(partition, self.shards)
@@ -74,7 +81,7 @@ impl Shard {
     pub fn topic_config(&self, topic: &TopicImage) -> Rc<TopicConfig> {
         let known = self.topic_configs.borrow().get(&topic.id).cloned();
         known.unwrap_or_else(|| {
-            let config = Rc::new(resolve(&self.config, topic));
+            let config = Rc::new(resolve(&self.config(), topic));
             self.topic_configs.borrow_mut().insert(topic.id, Rc::clone(&config));
             config
         })
@@ -111,7 +118,7 @@ impl Shard {
                 self.producer_ids.set((rest.count > 0).then_some(rest));
                 return Ok(block.first);
             }
-            let broker = self.config.node_id;
+            let broker = self.static_config.node_id;
             let registered = self.image().broker(broker).map(|broker| broker.epoch);
             let broker_epoch = registered.unwrap_or(-1);
             let command = Command::AllocateProducerIds { broker, broker_epoch };

@@ -87,8 +87,8 @@ fn admit_plain(
     let connection = Rc::clone(connection);
     let version = head.version;
     match head.api {
-        ApiKey::ApiVersions => plain(shard, head, body, move |_, request| async move {
-            handlers::api_versions::handle(&request, version)
+        ApiKey::ApiVersions => plain(shard, head, body, move |shard, request| async move {
+            handlers::api_versions::handle(&shard.image(), &request, version)
         }),
         ApiKey::Metadata => plain(shard, head, body, move |shard, request| async move {
             handlers::metadata::handle(&shard, &connection, request, version).await
@@ -142,6 +142,18 @@ fn admit_admin(shard: Rc<Shard>, head: Head, body: &BytesMut) -> Admitted {
         }),
         ApiKey::DeleteRecords => plain(shard, head, body, |shard, request| async move {
             handlers::delete_records::handle(&shard, request).await
+        }),
+        ApiKey::AlterConfigs => plain(shard, head, body, |shard, request| async move {
+            handlers::alter_configs::replace(&shard, request).await
+        }),
+        ApiKey::IncrementalAlterConfigs => plain(shard, head, body, |shard, request| async move {
+            handlers::alter_configs::change(&shard, request).await
+        }),
+        ApiKey::UpdateFeatures => plain(shard, head, body, move |shard, request| async move {
+            handlers::update_features::handle(&shard, request, version).await
+        }),
+        ApiKey::ListConfigResources => plain(shard, head, body, move |shard, request| async move {
+            handlers::list_config_resources::handle(&shard, &request, version)
         }),
         ApiKey::DescribeLogDirs => plain(shard, head, body, |shard, request| async move {
             handlers::describe_log_dirs::handle(&shard, request).await

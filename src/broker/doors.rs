@@ -98,8 +98,9 @@ impl Doors {
 
     /// Accepts connections from now on. Errors: an address went away since it was reserved.
     pub fn open(&self) -> Result<(), BindError> {
-        let settings = settings(&self.shard.config, self.shard.shards);
-        let share = self.shard.config.queued_max_request_bytes / u64::from(self.shard.shards);
+        let settings = settings(&self.shard.static_config, self.shard.shards);
+        let share =
+            self.shard.static_config.queued_max_request_bytes / u64::from(self.shard.shards);
         let budget = RequestBudget::new(share.max(settings.request_bytes_max as u64));
         for (name, reservation) in &self.sockets.0 {
             let listener = Listener::open(reservation, settings.clone(), budget.clone())

@@ -15,7 +15,9 @@ use crate::group::classic::sync::{HeartbeatError, MemberError, SyncError};
 use crate::metadata::alter::{ConfigChangeError, CreatePartitionsError, DeleteTopicError};
 use crate::metadata::commands::CommandError;
 use crate::metadata::create_topics::CreateTopicError;
+use crate::metadata::features::FeatureError;
 use crate::metadata::reassign::{ElectionError, ReassignmentError};
+use crate::model::ids::BrokerId;
 use crate::model::topic_name::TopicNameError;
 use crate::partition::leader::{AppendError, EpochMismatch};
 use crate::partition::producers::ProducerError;
@@ -98,12 +100,23 @@ impl From<&ConfigChangeError> for Told {
     fn from(error: &ConfigChangeError) -> Told {
         use ConfigChangeError as E;
         let code = match error {
-            E::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
-            E::UnknownBroker { .. } | E::DuplicateInRequest => ErrorCode::InvalidRequest,
+            E::UnknownTopic { .. } => ErrorCode::UnknownTopicOrPartition,
+            E::UnknownBroker { .. } | E::DuplicateInRequest | E::BadBrokerConfig(_) => {
+                ErrorCode::InvalidRequest
+            }
             E::ConfigTooLong { .. } | E::BadConfig(_) => ErrorCode::InvalidConfig,
         };
         Told::new(code, error.to_string())
     }
+}
+
+/// For UpdateFeatures, of the controller `id`.
+pub fn features_told(error: &FeatureError, id: BrokerId) -> Told {
+    let words = error.words(id);
+    let words = format!(
+        "The update failed for all features since the following feature had an error: {words}"
+    );
+    Told::new(ErrorCode::InvalidUpdateVersion, words)
 }
 
 impl From<&ReassignmentError> for Told {

@@ -72,6 +72,8 @@ struct Main {
     groups: Rc<Coordinators>,
     doors: Rc<Doors>,
     log_shared: LogShared,
+    /// When housekeeping is due.
+    periods: Rc<Cell<Periods>>,
     /// The order to stop has come.
     stopping: Cell<bool>,
     /// Told when it has been carried out.
@@ -97,16 +99,14 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
     let driver = Rc::new(Driver {
         shard: context.shard,
         shards: shard.shards,
-        config: Arc::clone(&setup.config),
+        config: RefCell::new(Arc::clone(&setup.config)),
         disk,
         log_shared: log_shared.clone(),
         replicas: Rc::clone(&replicas),
     });
-    let periods = Periods {
-        retention_check_ms: setup.config.log_retention_check_interval_ms,
-        producer_expiration_ms: setup.config.producer_id_expiration_ms,
-    };
-    tasks::spawn(Queue::Housekeeping, housekeeping::run(Rc::clone(&replicas), periods));
+    let periods = Rc::new(Cell::new(periods(&setup.config)));
+    let keeping = housekeeping::run(Rc::clone(&replicas), Rc::clone(&periods));
+    tasks::spawn(Queue::Housekeeping, keeping);
     watch_directory(&context.mesh, replicas, Rc::clone(&log_shared.fail_stop));
     let doors = Rc::new(Doors::new(Rc::clone(&shard), setup.sockets.clone(), context.stop.clone()));
     let main = Rc::new(Main {
@@ -115,6 +115,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         groups,
         doors,
         log_shared,
+        periods,
         stopping: Cell::new(false),
         closed: Event::new(),
     });
@@ -139,7 +140,8 @@ fn shard(context: &ShardContext<BrokerLinks>, setup: &Setup) -> Shard {
     Shard {
         id: context.shard,
         shards,
-        config: Arc::clone(&setup.config),
+        static_config: Arc::clone(&setup.config),
+        config: RefCell::new(Arc::clone(&setup.config)),
         image: RefCell::new(Arc::new(MetadataImage::empty())),
         mesh: context.mesh.clone(),
         control: context.control.clone(),
@@ -149,6 +151,13 @@ fn shard(context: &ShardContext<BrokerLinks>, setup: &Setup) -> Shard {
         watch_last: Cell::new(0),
         topic_configs: RefCell::default(),
         producer_ids: Cell::new(None),
+    }
+}
+
+fn periods(config: &BrokerConfig) -> Periods {
+    Periods {
+        retention_check_ms: config.log_retention_check_interval_ms,
+        producer_expiration_ms: config.producer_id_expiration_ms,
     }
 }
 
@@ -213,6 +222,9 @@ impl Main {
                 if old.applied_index() == 0 && self.shard.id == ShardId(0) {
                     self.sweep(&image);
                 }
+                if !old.same_broker_configs(&image) {
+                    self.configure(&image);
+                }
                 self.driver.apply(&old, &image).await;
                 self.groups.apply(&image);
                 tracing::debug!(shard = self.shard.id.0, index = image.applied_index(), "applied");
@@ -235,6 +247,23 @@ impl Main {
                 OrderDone::Stopped { clean }
             }
         }
+    }
+
+    /// Takes over what clients have set for brokers, before the image that has it is carried over.
+    fn configure(&self, image: &MetadataImage) {
+        let base = &self.shard.static_config;
+        let own = image.broker_configs(base.node_id).cloned().unwrap_or_default();
+        let config = match base.with_dynamic(image.all_brokers_configs(), &own) {
+            Ok(config) => Arc::new(config),
+            // Checked when it was set; the file or the command line has changed since.
+            Err(error) => {
+                tracing::error!(%error, "settings that clients have set are ignored");
+                Arc::clone(base)
+            }
+        };
+        self.periods.set(periods(&config));
+        *self.driver.config.borrow_mut() = Arc::clone(&config);
+        *self.shard.config.borrow_mut() = config;
     }
 
     fn sweep(&self, image: &Arc<MetadataImage>) {

@@ -26,6 +26,7 @@ use crate::controller::driver::{
 };
 use crate::metadata::brokers::{LastShutdown, RegisterBroker};
 use crate::metadata::commands::Command;
+use crate::metadata::features::new_cluster_levels;
 use crate::metadata::image::{ConfigMap, MetadataImage};
 use crate::metadata::record::Endpoint;
 use crate::metrics::shard::ShardMetrics;
@@ -136,7 +137,7 @@ pub async fn start(config: Arc<BrokerConfig>) -> Result<(Broker, Calls), StartEr
         directory: data.metadata_path(),
         raft_id: data.raft_id(),
         cluster_id: data.cluster_id().to_owned(),
-        features: BTreeMap::new(),
+        features: new_cluster_levels(),
         rules: rules(&config),
         log,
     });
@@ -177,14 +178,16 @@ fn shard_settings(config: &BrokerConfig) -> ShardSettings {
 }
 
 fn rules(config: &Arc<BrokerConfig>) -> ControllerRules {
-    let for_topics = Arc::clone(config);
+    let (for_topics, for_brokers) = (Arc::clone(config), Arc::clone(config));
     ControllerRules {
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
         check_topic_configs: Box::new(move |configs: &ConfigMap| {
             for_topics.topic(configs).map(|_| ())
         }),
-        check_broker_configs: Box::new(|_| Ok(())), // nothing asks for broker overrides yet
+        check_broker_configs: Box::new(move |configs: &ConfigMap| {
+            for_brokers.with_dynamic(&ConfigMap::new(), configs).map(|_| ())
+        }),
     }
 }
 

@@ -60,11 +60,14 @@ fn compression(configured: topic::CompressionType) -> Compression {
     use topic::CompressionType as C;
     match configured {
         C::Producer => Compression::Producer,
-        C::Uncompressed => Compression::Codec(Codec::None),
-        C::Gzip { .. } => Compression::Codec(Codec::Gzip),
-        C::Snappy => Compression::Codec(Codec::Snappy),
-        C::Lz4 => Compression::Codec(Codec::Lz4),
-        C::Zstd { .. } => Compression::Codec(Codec::Zstd),
+        C::Uncompressed => Compression::Codec(Codec::None, None),
+        C::Gzip { level } => {
+            let level = level.map(|level| i32::try_from(level).expect("1 to 9"));
+            Compression::Codec(Codec::Gzip, level)
+        }
+        C::Snappy => Compression::Codec(Codec::Snappy, None),
+        C::Lz4 => Compression::Codec(Codec::Lz4, None),
+        C::Zstd { level } => Compression::Codec(Codec::Zstd, Some(level)),
     }
 }
 

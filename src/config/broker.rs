@@ -199,6 +199,22 @@ impl BrokerConfig {
         Ok(config)
     }
 
+    /// These settings with what clients set laid over them: for all brokers, and for this one.
+    /// `self` is what the process was started with.
+    ///
+    /// Errors: as [`BrokerConfig::resolve`].
+    pub fn with_dynamic(
+        &self,
+        all: &BTreeMap<String, String>,
+        own: &BTreeMap<String, String>,
+    ) -> Result<BrokerConfig, ConfigError> {
+        let mut layers = self.layers.clone();
+        layers.overlay(all, own)?;
+        let resolved = BrokerConfig::resolve(layers)?;
+        // Chosen at the start where nobody set it.
+        Ok(BrokerConfig { memory_tail_bytes: self.memory_tail_bytes, ..resolved })
+    }
+
     /// The settings of a topic whose own values are `overrides`.
     ///
     /// Errors: as [`TopicConfig::resolve`].

@@ -28,12 +28,28 @@ const fn honoured(
     }
 }
 
-const fn described(name: &'static str, kind: Kind, default: Option<&'static str>) -> Setting {
+/// A setting that is told, taken and does nothing.
+pub(super) const fn described(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+) -> Setting {
     honoured(name, kind, default, "").described_only()
 }
 
+/// A setting that is told and only taken at its default.
+pub(super) const fn refused(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+) -> Setting {
+    let mut setting = honoured(name, kind, default, "");
+    setting.effect = Effect::DefaultOnly;
+    setting
+}
+
 impl Setting {
-    const fn dynamic(mut self) -> Setting {
+    pub(super) const fn dynamic(mut self) -> Setting {
         self.dynamic = true;
         self
     }
@@ -202,16 +218,14 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         Some("PLAINTEXT:PLAINTEXT"),
         "Security protocol of each listener name; today PLAINTEXT alone is \
          served.",
-    )
-    .dynamic(),
+    ),
     honoured(
         "listeners",
         Kind::List,
         Some("PLAINTEXT://127.0.0.1:9092"),
         "Addresses to listen on, NAME://HOST:PORT; port 0 takes any free one.",
     )
-    .legal(Legal::NotEmpty)
-    .dynamic(),
+    .legal(Legal::NotEmpty),
     described("log.cleaner.delete.retention.ms", Kind::Long, Some("86400000"))
         .legal(Legal::AtLeast(0))
         .unit(Unit::Ms)
@@ -393,6 +407,7 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     )
     .legal(Legal::AtLeast(0))
     .unit(Unit::Ms)
+    .described_only()
     .dynamic(),
     described("max.connection.creation.rate", Kind::Int, Some("2147483647")).dynamic(),
     honoured(
@@ -401,8 +416,7 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         Some("2147483647"),
         "Most connections of this broker; one more is closed at once.",
     )
-    .legal(Legal::AtLeast(0))
-    .dynamic(),
+    .legal(Legal::AtLeast(0)),
     described("max.connections.per.ip", Kind::Int, Some("2147483647")).dynamic(),
     described("max.connections.per.ip.overrides", Kind::String, Some("")).dynamic(),
     honoured(

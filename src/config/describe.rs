@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::{Kind, Scope, Setting, find, settings};
-use super::layers::Layers;
+use super::layers::{Layer, Layers};
 use super::topic::{longer_units, resolve_one};
 
 /// Who set a value, as DescribeConfigs numbers it.
@@ -17,6 +17,10 @@ use super::topic::{longer_units, resolve_one};
 pub enum Source {
     /// The topic itself.
     DynamicTopic,
+    /// A client, for this broker.
+    DynamicBroker,
+    /// A client, for all brokers.
+    DynamicDefaultBroker,
     /// The broker's file or command line.
     StaticBroker,
     /// Nobody.
@@ -28,8 +32,18 @@ impl Source {
     pub fn wire(self) -> i8 {
         match self {
             Self::DynamicTopic => 1,
+            Self::DynamicBroker => 2,
+            Self::DynamicDefaultBroker => 3,
             Self::StaticBroker => 4,
             Self::Default => 5,
+        }
+    }
+
+    fn of(layer: Layer) -> Source {
+        match layer {
+            Layer::Dynamic => Self::DynamicBroker,
+            Layer::DynamicDefault => Self::DynamicDefaultBroker,
+            Layer::Dev | Layer::File | Layer::Set | Layer::Flag => Self::StaticBroker,
         }
     }
 }
@@ -96,6 +110,17 @@ pub fn describe_broker(layers: &Layers) -> Vec<Described> {
     settings(Scope::Broker).iter().map(describe).collect()
 }
 
+/// What clients set for all brokers, which are `all`, and nothing else.
+pub fn describe_all_brokers(all: &BTreeMap<String, String>) -> Vec<Described> {
+    let describe = |(name, text): (&String, &String)| {
+        let setting = find(Scope::Broker, name)?;
+        let (name, value) = (setting.name, Some(text.trim().to_owned()));
+        let synonym = Synonym { name, value: value.clone(), source: Source::DynamicDefaultBroker };
+        Some(described(setting, value, vec![synonym]))
+    };
+    all.iter().filter_map(describe).collect()
+}
+
 fn described(
     setting: &'static Setting,
     value: Option<String>,
@@ -117,19 +142,32 @@ fn described(
     }
 }
 
-/// What was set under the name or its longer units, then the built-in value of the name.
+/// What was set under the name or its longer units, layer by layer, then their built-in values.
+/// The built-in value of a longer unit alone is none of the name's, as Kafka tells it.
 fn broker_synonyms(setting: &Setting, layers: &Layers) -> Vec<Synonym> {
     let longer = longer_units(setting.name).iter().map(|(name, _)| *name);
-    let set = |name: &'static str| {
-        let value = layers.get(name)?.text.clone();
-        Some(Synonym { name, value: Some(value), source: Source::StaticBroker })
-    };
-    let built_in = setting.default.map(|default| Synonym {
-        name: setting.name,
-        value: Some(default.to_owned()),
-        source: Source::Default,
-    });
-    std::iter::once(setting.name).chain(longer).filter_map(set).chain(built_in).collect()
+    let names: Vec<&'static str> = std::iter::once(setting.name).chain(longer).collect();
+    let mut synonyms: Vec<Synonym> = Vec::new();
+    for name in &names {
+        synonyms.extend(layers.all_of(name).map(|set| Synonym {
+            name,
+            value: Some(set.text.clone()),
+            source: Source::of(set.layer),
+        }));
+    }
+    synonyms.sort_by_key(|synonym| synonym.source.wire());
+    for name in names {
+        let default = find(Scope::Broker, name).and_then(|setting| setting.default);
+        if let Some(default) = default {
+            let value = Some(default.to_owned());
+            synonyms.push(Synonym { name, value, source: Source::Default });
+        }
+    }
+    let own = |synonym: &Synonym| synonym.source != Source::Default || synonym.name == setting.name;
+    match synonyms.first().is_some_and(own) {
+        true => synonyms,
+        false => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +203,8 @@ mod tests {
         check("segment.ms", "segment.ms=604800000 Default {}");
         check(
             "retention.ms",
-            "retention.ms=3600000 StaticBroker {StaticBroker:log.retention.hours=1}",
+            "retention.ms=3600000 StaticBroker {StaticBroker:log.retention.hours=1, \
+             Default:log.retention.hours=168}",
         );
         check(
             "max.message.bytes",
@@ -173,6 +212,26 @@ mod tests {
              Default:message.max.bytes=1048588}",
         );
         assert!(rows.iter().all(|row| !row.is_read_only && !row.is_sensitive));
+    }
+
+    #[test]
+    fn what_clients_set_comes_first_and_the_rest_behind_it() {
+        let of = |text: &str| BTreeMap::from([("log.retention.ms".to_owned(), text.to_owned())]);
+        let mut layers = Layers::new();
+        layers.set_pair("log.retention.minutes=1").unwrap();
+        layers.overlay(&of("7000"), &of("5000")).unwrap();
+        let behind = "{DynamicBroker:log.retention.ms=5000, \
+                      DynamicDefaultBroker:log.retention.ms=7000, \
+                      StaticBroker:log.retention.minutes=1, Default:log.retention.hours=168}";
+        let row = |rows: Vec<Described>, name| print(rows.iter().find(|r| r.name == name).unwrap());
+        let broker = row(describe_broker(&layers), "log.retention.ms");
+        assert_eq!(broker, format!("log.retention.ms=5000 DynamicBroker {behind}"));
+        let topic = row(describe_topic(&BTreeMap::new(), &layers), "retention.ms");
+        assert_eq!(topic, format!("retention.ms=5000 DynamicBroker {behind}"));
+        let [all] = &describe_all_brokers(&of("7000"))[..] else { panic!("one row") };
+        let want = "log.retention.ms=7000 DynamicDefaultBroker \
+                    {DynamicDefaultBroker:log.retention.ms=7000}";
+        assert_eq!(print(all), want);
     }
 
     #[test]

@@ -73,6 +73,22 @@ pub enum ConfigError {
         /// The other's value.
         other_value: String,
     },
+    /// A record would have to be compacted before it may be.
+    LagConflict {
+        /// `min.compaction.lag.ms`.
+        min_ms: u64,
+        /// `max.compaction.lag.ms`.
+        max_ms: u64,
+    },
+    /// Tiered storage, asked for a topic.
+    NoTieredStorage,
+    /// Not a list of `partition:broker` pairs.
+    BadReplicaList {
+        /// The setting.
+        name: &'static str,
+        /// As written.
+        value: String,
+    },
     /// Text that a setting with a form of its own (an address, a list of processors) does not take.
     BadText {
         /// The setting.
@@ -142,6 +158,22 @@ impl fmt::Display for ConfigError {
             Self::Conflict { name, value, other, other_value } => {
                 write!(f, "conflict: {name} is {value} while {other} is {other_value}")
             }
+            Self::LagConflict { min_ms, max_ms } => write!(
+                f,
+                "conflict topic config setting min.compaction.lag.ms ({min_ms}) > \
+                 max.compaction.lag.ms ({max_ms})"
+            ),
+            Self::NoTieredStorage => write!(
+                f,
+                "Tiered Storage functionality is disabled in the broker. Topic cannot be \
+                 configured with remote log storage."
+            ),
+            Self::BadReplicaList { name, value } => write!(
+                f,
+                "Invalid value [{value}] for configuration {name}: {name} must be the literal \
+                 '*' or a list of replicas in the following format: \
+                 [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+            ),
             Self::BadText { name, value, expected } => {
                 write!(f, "Invalid value {value} for configuration {name}: expected {expected}")
             }

@@ -2,7 +2,8 @@
 //!
 //! In:   a name as an operator or a client wrote it.
 //! Out:  its [`Setting`], or the name nearest to it.
-//! Home: pure, constant data; the rows stand in `topic_keys.rs` and `broker_keys.rs`.
+//! Home: pure, constant data; the rows stand in `topic_keys.rs`, `broker_keys.rs` and
+//!       `kafka_keys.rs`.
 //!
 //! Invariants (held by the tests at the bottom)
 //!   K1  A name stands once in its scope, and the rows are sorted by name.
@@ -12,7 +13,10 @@
 //! Not here: values that somebody set (`layers.rs`), what they mean (`broker.rs`, `topic.rs`).
 //! Source: the settings, types and defaults that Apache Kafka 4.3.1 describes.
 
+use std::sync::LazyLock;
+
 use super::broker_keys::BROKER_SETTINGS;
+use super::kafka_keys::KAFKA_SETTINGS;
 use super::topic_keys::TOPIC_SETTINGS;
 
 /// Type of a setting's value, as DescribeConfigs names it.
@@ -89,6 +93,8 @@ pub enum Legal {
     LevelOrDefault(i64, i64),
     /// Text that is not empty.
     NotEmpty,
+    /// `*`, or a list, possibly empty, of `partition:broker`.
+    Replicas,
 }
 
 /// Unit of a number.
@@ -127,6 +133,9 @@ pub enum Effect {
     /// It is accepted, kept and described, so that tools written for Kafka go on, and changes
     /// nothing; `yeoul start` warns about one that is set.
     DescribedOnly,
+    /// It is described with its default and refused with any other value: it would promise
+    /// protection or another way of storing that Yeoul does not have.
+    DefaultOnly,
 }
 
 /// One row of the table.
@@ -156,8 +165,13 @@ pub struct Setting {
 
 /// The rows of one scope, sorted by name.
 pub fn settings(scope: Scope) -> &'static [Setting] {
+    static BROKER: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+        let mut rows = [BROKER_SETTINGS, KAFKA_SETTINGS].concat();
+        rows.sort_unstable_by_key(|row| row.name);
+        rows
+    });
     match scope {
-        Scope::Broker => BROKER_SETTINGS,
+        Scope::Broker => &BROKER,
         Scope::Topic => TOPIC_SETTINGS,
     }
 }
@@ -208,7 +222,7 @@ mod tests {
                 if let Some(default) = row.default {
                     assert_eq!(check(row, default), Ok(()), "K2: {}", row.name);
                 }
-                assert!(row.effect == Effect::DescribedOnly || !row.doc.is_empty(), "{}", row.name);
+                assert!(row.effect != Effect::Now || !row.doc.is_empty(), "{}", row.name);
             }
         }
     }
@@ -220,6 +234,24 @@ mod tests {
             let Some(synonym) = row.synonym else { continue };
             let broker = find(Scope::Broker, synonym).unwrap_or_else(|| panic!("K3: {synonym}"));
             assert_eq!(broker.kind, row.kind, "K3: {}", row.name);
+        }
+    }
+
+    /// What is taken and does nothing stands in the README, by name or by the beginning of names.
+    #[test]
+    fn settings_without_effect_stand_in_the_readme() {
+        let readme = include_str!("../../README.md");
+        let begins = |name: &str| {
+            (1..name.len())
+                .filter(|&at| name.as_bytes()[at - 1] == b'.')
+                .any(|at| readme.contains(&format!("`{}*`", &name[..at])))
+        };
+        for scope in SCOPES {
+            for row in settings(scope).iter().filter(|row| row.effect == Effect::DescribedOnly) {
+                let by_name = readme.contains(&format!("`{}`", row.name));
+                let told = by_name || scope == Scope::Broker && begins(row.name);
+                assert!(told, "{} is not in the README", row.name);
+            }
         }
     }
 

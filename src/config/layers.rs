@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 
 use super::error::ConfigError;
-use super::keys::{Effect, Scope, Setting, find, nearest};
+use super::keys::{Effect, Kind, Scope, Setting, find, nearest};
 use super::value::check;
 
 /// Where a value came from; a greater one wins.
@@ -27,6 +27,17 @@ pub enum Layer {
     Set,
     /// An option of its own, as `--kafka`.
     Flag,
+    /// Set by a client for all brokers, in the metadata.
+    DynamicDefault,
+    /// Set by a client for this broker, in the metadata.
+    Dynamic,
+}
+
+impl Layer {
+    /// What DescribeConfigs can tell apart: file and command line are one.
+    fn is_dynamic(self) -> bool {
+        matches!(self, Self::DynamicDefault | Self::Dynamic)
+    }
 }
 
 /// A value and where it came from.
@@ -40,7 +51,12 @@ pub struct Layered {
 
 /// Broker settings that somebody set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layers(BTreeMap<&'static str, Layered>);
+pub struct Layers {
+    /// The value that holds.
+    set: BTreeMap<&'static str, Layered>,
+    /// Values that a dynamic one stands before, the greater layer first.
+    beneath: BTreeMap<&'static str, Vec<Layered>>,
+}
 
 impl Layers {
     /// Nothing set: every setting has its default.
@@ -54,10 +70,36 @@ impl Layers {
     pub fn set(&mut self, layer: Layer, name: &str, text: &str) -> Result<(), ConfigError> {
         let setting = known(name)?;
         check(setting, text)?;
-        let standing = self.0.get(setting.name);
+        refuse_other_than_default(setting, text)?;
+        let standing = self.set.get(setting.name);
         if standing.is_none_or(|standing| standing.layer <= layer) {
             let value = Layered { text: text.trim().to_owned(), layer };
-            self.0.insert(setting.name, value);
+            let before = self.set.insert(setting.name, value);
+            if let Some(before) = before
+                && layer.is_dynamic()
+                && before.layer != layer
+            {
+                self.beneath.entry(setting.name).or_default().insert(0, before);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays what clients set over the rest: for all brokers, and over that for this one. Names
+    /// that the table does not have are kept in the metadata for others and mean nothing here.
+    ///
+    /// Errors: a value that is not legal.
+    pub fn overlay(
+        &mut self,
+        all: &BTreeMap<String, String>,
+        own: &BTreeMap<String, String>,
+    ) -> Result<(), ConfigError> {
+        for (layer, values) in [(Layer::DynamicDefault, all), (Layer::Dynamic, own)] {
+            for (name, text) in values {
+                if find(Scope::Broker, name).is_some() {
+                    self.set(layer, name, text)?;
+                }
+            }
         }
         Ok(())
     }
@@ -86,7 +128,9 @@ impl Layers {
         let mut pairs = Vec::new();
         flatten("", &table, &mut pairs)?;
         for (name, text) in &pairs {
-            let name = name.strip_prefix("kafka.").unwrap_or(name);
+            // Some names begin so by themselves.
+            let inner = name.strip_prefix("kafka.").filter(|_| find(Scope::Broker, name).is_none());
+            let name = inner.unwrap_or(name);
             self.set(Layer::File, name, text)?;
         }
         Ok(())
@@ -94,12 +138,17 @@ impl Layers {
 
     /// What was set for `name`, if anything.
     pub fn get(&self, name: &str) -> Option<&Layered> {
-        self.0.get(name)
+        self.set.get(name)
+    }
+
+    /// What was set for `name`, the value that holds first, then those it stands before.
+    pub fn all_of(&self, name: &str) -> impl Iterator<Item = &Layered> {
+        self.set.get(name).into_iter().chain(self.beneath.get(name).into_iter().flatten())
     }
 
     /// Everything that was set, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Layered)> {
-        self.0.iter().map(|(name, value)| (*name, value))
+        self.set.iter().map(|(name, value)| (*name, value))
     }
 
     /// Names that were set and change nothing today.
@@ -107,8 +156,19 @@ impl Layers {
         let idle = |name: &&'static str| {
             find(Scope::Broker, name).is_some_and(|s| s.effect == Effect::DescribedOnly)
         };
-        self.0.keys().copied().filter(idle).collect()
+        self.set.keys().copied().filter(idle).collect()
     }
+}
+
+fn refuse_other_than_default(setting: &Setting, text: &str) -> Result<(), ConfigError> {
+    let is_default = text.trim() == setting.default.unwrap_or("");
+    if setting.effect != Effect::DefaultOnly || is_default {
+        return Ok(());
+    }
+    let secret = setting.kind == Kind::Password;
+    let value = if secret { "[hidden]".to_owned() } else { text.trim().to_owned() };
+    let served = "its default";
+    Err(ConfigError::Unsupported { name: setting.name, value, served })
 }
 
 fn known(name: &str) -> Result<&'static Setting, ConfigError> {
@@ -219,6 +279,37 @@ mod tests {
         check("shards = 2026-01-01", "'shards' is neither");
         let error = Layers::new().set_pair("num.partitions").unwrap_err();
         assert_eq!(error.to_string(), "'num.partitions' is not of the form key=value");
+    }
+
+    #[test]
+    fn what_clients_set_lies_over_the_rest_and_hides_it() {
+        let pairs = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect()
+        };
+        let mut layers = Layers::new();
+        layers.set_pair("log.retention.ms=1").unwrap();
+        let all = pairs(&[("log.retention.ms", "2"), ("of.a.plugin", "x")]);
+        layers.overlay(&all, &pairs(&[("log.retention.ms", "3")])).unwrap();
+        let all: Vec<(&str, Layer)> =
+            layers.all_of("log.retention.ms").map(|v| (v.text.as_str(), v.layer)).collect();
+        let want = [("3", Layer::Dynamic), ("2", Layer::DynamicDefault), ("1", Layer::Set)];
+        assert_eq!(all, want);
+        assert!(layers.overlay(&pairs(&[("log.retention.ms", "x")]), &pairs(&[])).is_err());
+    }
+
+    /// Nobody is to believe in a lock that is not there.
+    #[test]
+    fn protection_that_yeoul_does_not_have_is_refused() {
+        let set = |pair: &str| Layers::new().set_pair(pair).map_err(|error| error.to_string());
+        let refusal = |name: &str, value: &str| {
+            Err(format!(
+                "Invalid value {value} for configuration {name}: only its default is served"
+            ))
+        };
+        let authorizer = "authorizer.class.name";
+        assert_eq!(set("authorizer.class.name=x.Y"), refusal(authorizer, "x.Y"));
+        assert_eq!(set("ssl.key.password=secret"), refusal("ssl.key.password", "[hidden]"));
+        assert_eq!(set("ssl.client.auth=none"), Ok(()));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! Not here: reading files (`crate::cli` hands the text in), choosing Kafka's error codes.
 
 pub mod groups;
+mod kafka_keys;
 pub mod keys;
 
 pub mod broker_keys;

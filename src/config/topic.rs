@@ -130,8 +130,7 @@ pub fn validate(name: &str, text: &str) -> Result<(), ConfigError> {
     })?;
     value::check(setting, text)?;
     if name == "remote.storage.enable" && value::boolean(setting, text)? {
-        let served = "remote.storage.enable=false";
-        return Err(ConfigError::Unsupported { name: setting.name, value: text.into(), served });
+        return Err(ConfigError::NoTieredStorage);
     }
     Ok(())
 }
@@ -177,12 +176,8 @@ impl TopicConfig {
 
     fn check_together(&self) -> Result<(), ConfigError> {
         if self.max_compaction_lag_ms < self.min_compaction_lag_ms {
-            return Err(ConfigError::Conflict {
-                name: "min.compaction.lag.ms",
-                value: self.min_compaction_lag_ms.to_string(),
-                other: "max.compaction.lag.ms",
-                other_value: self.max_compaction_lag_ms.to_string(),
-            });
+            let (min_ms, max_ms) = (self.min_compaction_lag_ms, self.max_compaction_lag_ms);
+            return Err(ConfigError::LagConflict { min_ms, max_ms });
         }
         Ok(())
     }
@@ -437,8 +432,9 @@ mod tests {
         };
         check("retention", "1", "Unknown topic config name: retention");
         check("segment.bytes", "1000", "Invalid value 1000 for configuration segment.bytes");
-        check("remote.storage.enable", "true", "Invalid value true for configuration remote");
+        check("remote.storage.enable", "true", "Tiered Storage functionality is disabled");
         let lags = [("min.compaction.lag.ms", "9"), ("max.compaction.lag.ms", "8")];
-        assert!(matches!(resolve(&lags, &[]), Err(ConfigError::Conflict { .. })));
+        let conflict = ConfigError::LagConflict { min_ms: 9, max_ms: 8 };
+        assert_eq!(resolve(&lags, &[]), Err(conflict));
     }
 }

@@ -114,12 +114,13 @@ pub const TOPIC_SETTINGS: &[Setting] = &[
         "file.delete.delay.ms",
         Kind::Long,
         "60000",
-        "How long a removed segment's files stay on disk for readers that still \
-         use them.",
+        "In Kafka, how long a removed segment stays for its readers; here they \
+         keep it open, and its files go at once.",
     )
     .legal(Legal::AtLeast(0))
     .unit(Unit::Ms)
-    .synonym("log.segment.delete.delay.ms"),
+    .synonym("log.segment.delete.delay.ms")
+    .described_only(),
     row(
         "flush",
         Kind::String,
@@ -148,7 +149,9 @@ pub const TOPIC_SETTINGS: &[Setting] = &[
     .legal(Legal::AtLeast(0))
     .unit(Unit::Ms)
     .synonym("log.flush.interval.ms"),
-    row("follower.replication.throttled.replicas", Kind::List, "", "").described_only(),
+    row("follower.replication.throttled.replicas", Kind::List, "", "")
+        .legal(Legal::Replicas)
+        .described_only(),
     row(
         "index.interval.bytes",
         Kind::Int,
@@ -158,7 +161,9 @@ pub const TOPIC_SETTINGS: &[Setting] = &[
     .legal(Legal::AtLeast(0))
     .unit(Unit::Bytes)
     .synonym("log.index.interval.bytes"),
-    row("leader.replication.throttled.replicas", Kind::List, "", "").described_only(),
+    row("leader.replication.throttled.replicas", Kind::List, "", "")
+        .legal(Legal::Replicas)
+        .described_only(),
     row("local.retention.bytes", Kind::Long, "-2", "")
         .legal(Legal::AtLeast(-2))
         .unit(Unit::Bytes)

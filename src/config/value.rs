@@ -44,9 +44,12 @@ pub fn integer(setting: &Setting, text: &str) -> Result<i64, ConfigError> {
         Legal::Between(minimum, maximum) => (minimum, maximum),
         Legal::LevelOrDefault(..) if value == -1 => (-1, -1),
         Legal::LevelOrDefault(minimum, maximum) => (minimum, maximum),
-        Legal::Any | Legal::Ratio | Legal::OneOf(_) | Legal::EachOf(_) | Legal::NotEmpty => {
-            (i64::MIN, i64::MAX)
-        }
+        Legal::Any
+        | Legal::Ratio
+        | Legal::OneOf(_)
+        | Legal::EachOf(_)
+        | Legal::NotEmpty
+        | Legal::Replicas => (i64::MIN, i64::MAX),
     };
     let name = setting.name;
     if value < minimum {
@@ -91,7 +94,17 @@ pub fn list<'a>(setting: &Setting, text: &'a str) -> Result<Vec<&'a str>, Config
             one_of(setting, item, legal)?;
         }
     }
+    if setting.legal == Legal::Replicas && text != "*" && !items.iter().all(|item| is_pair(item)) {
+        let value = items.join(", ");
+        return Err(ConfigError::BadReplicaList { name: setting.name, value });
+    }
     Ok(items)
+}
+
+/// Two numbers with a colon between them.
+fn is_pair(item: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    item.split_once(':').is_some_and(|(one, other)| is_number(one) && is_number(other))
 }
 
 fn word(setting: &Setting, text: &str) -> Result<(), ConfigError> {
@@ -165,6 +178,16 @@ mod tests {
             "NaN",
             &invalid("min.cleanable.dirty.ratio", "NaN", why),
         );
+        let throttled = "leader.replication.throttled.replicas";
+        for fine in ["", "*", "0:1", "0:1,22:3"] {
+            check(throttled, fine, "ok");
+        }
+        let why = format!(
+            "Invalid value [x] for configuration {throttled}: {throttled} must be the literal '*' \
+             or a list of replicas in the following format: \
+             [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+        );
+        check(throttled, "x", &why);
         check("compression.gzip.level", "-1", "ok");
         check("compression.gzip.level", "9", "ok");
         let why = "Value must be at least 1";

@@ -228,7 +228,10 @@ pub enum ConfigTarget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigChangeError {
     /// No topic has this name.
-    UnknownTopic,
+    UnknownTopic {
+        /// As asked for.
+        name: String,
+    },
     /// No broker has this id.
     UnknownBroker {
         /// As asked for.
@@ -241,21 +244,23 @@ pub enum ConfigChangeError {
         /// Its bytes.
         bytes: usize,
     },
-    /// A setting is refused.
+    /// A setting of a topic is refused.
     BadConfig(ConfigError),
+    /// A setting of a broker is refused.
+    BadBrokerConfig(ConfigError),
 }
 
 impl fmt::Display for ConfigChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownTopic => write!(f, "This server does not host this topic-partition."),
+            Self::UnknownTopic { name } => write!(f, "The topic '{name}' does not exist."),
             Self::UnknownBroker { broker } => write!(f, "No broker has the id {}.", broker.0),
             Self::DuplicateInRequest => write!(f, "Each resource must appear at most once."),
             Self::ConfigTooLong { bytes } => write!(
                 f,
                 "A setting of {bytes} bytes exceeds the maximum size of {CONFIG_BYTES_MAX} bytes."
             ),
-            Self::BadConfig(error) => error.fmt(f),
+            Self::BadConfig(error) | Self::BadBrokerConfig(error) => error.fmt(f),
         }
     }
 }
@@ -390,7 +395,9 @@ impl MetadataImage {
     ) -> Result<Vec<Record>, ConfigChangeError> {
         let (resource, has) = match &change.resource {
             ConfigTarget::Topic(name) => {
-                let topic = self.topic_by_name(name).ok_or(ConfigChangeError::UnknownTopic)?;
+                let topic = self
+                    .topic_by_name(name)
+                    .ok_or_else(|| ConfigChangeError::UnknownTopic { name: name.clone() })?;
                 (ConfigResource::Topic(topic.id), topic.configs.clone())
             }
             ConfigTarget::Broker(id) => {
@@ -412,12 +419,13 @@ impl MetadataImage {
             return Err(ConfigChangeError::ConfigTooLong { bytes });
         }
         match &resource {
-            ConfigResource::Topic(_) => (rules.check_topic_configs)(&wanted),
-            ConfigResource::Broker(_) | ConfigResource::AllBrokers => {
-                (rules.check_broker_configs)(&wanted)
+            ConfigResource::Topic(_) => {
+                (rules.check_topic_configs)(&wanted).map_err(ConfigChangeError::BadConfig)
             }
-        }
-        .map_err(ConfigChangeError::BadConfig)?;
+            ConfigResource::Broker(_) | ConfigResource::AllBrokers => {
+                (rules.check_broker_configs)(&wanted).map_err(ConfigChangeError::BadBrokerConfig)
+            }
+        }?;
         // What is already so needs no record.
         let record = |key: &String, value: Option<&String>| Record::ConfigSet {
             resource: resource.clone(),

@@ -86,7 +86,10 @@ impl MetadataImage {
         let mut records = Vec::new();
         match self.cluster_id() {
             None => records.push(Record::ClusterFormed { cluster_id: cluster_id.to_owned() }),
-            Some(has) if has == cluster_id => {}
+            // Formed before: its levels are its operators' to change.
+            Some(has) if has == cluster_id => {
+                return Ok(Decision { records, answer: Answer::ClusterFormed });
+            }
             Some(has) => {
                 return Err(CommandError::ClusterIdMismatch {
                     has: has.to_owned(),

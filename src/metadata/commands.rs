@@ -24,6 +24,7 @@ use crate::metadata::alter::{
 };
 use crate::metadata::brokers::{ProducerIdBlock, RegisterBroker, StaleBroker};
 use crate::metadata::create_topics::{CreateTopicError, CreatedTopic, NewTopic};
+use crate::metadata::features::{FeatureError, FeatureUpdate};
 use crate::metadata::image::{ConfigMap, MetadataImage};
 use crate::metadata::record::Record;
 
@@ -80,6 +81,13 @@ pub enum Command {
         /// Whether to do it or only to say what would happen.
         mode: Mode,
     },
+    /// Change levels of features.
+    UpdateFeatures {
+        /// The features; all of them change or none.
+        updates: Vec<FeatureUpdate>,
+        /// Whether to do it or only to say what would happen.
+        mode: Mode,
+    },
     /// Reserve a block of producer ids.
     AllocateProducerIds {
         /// The broker that will give them out.
@@ -116,6 +124,8 @@ pub enum Answer {
     PartitionsCreated(Vec<Result<(), CreatePartitionsError>>),
     /// One result a resource, in the command's order.
     ConfigsSet(Vec<Result<(), ConfigChangeError>>),
+    /// Whether the levels have changed.
+    FeaturesUpdated(Result<(), FeatureError>),
     /// The reserved ids.
     ProducerIds(ProducerIdBlock),
 }
@@ -226,6 +236,10 @@ pub fn decide(
             let (records, results) = image.set_configs(rules, changes)?;
             Ok(decision(*mode, records, Answer::ConfigsSet(results)))
         }
+        Command::UpdateFeatures { updates, mode } => Ok(match image.update_features(updates) {
+            Ok(records) => decision(*mode, records, Answer::FeaturesUpdated(Ok(()))),
+            Err(error) => decision(*mode, Vec::new(), Answer::FeaturesUpdated(Err(error))),
+        }),
         Command::AllocateProducerIds { broker, broker_epoch } => {
             image.allocate_producer_ids(*broker, *broker_epoch)
         }

@@ -13,6 +13,7 @@ pub mod codec;
 pub mod commands;
 pub mod create_topics;
 pub mod delta;
+pub mod features;
 mod frozen;
 pub mod image;
 pub mod placement;

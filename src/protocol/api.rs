@@ -97,7 +97,7 @@ api_keys! {
     CreateAcls = 30, Some(2), None;
     DeleteAcls = 31, Some(2), None;
     DescribeConfigs = 32, Some(4), Some(1..=4);
-    AlterConfigs = 33, Some(2), None;
+    AlterConfigs = 33, Some(2), Some(0..=2);
     AlterReplicaLogDirs = 34, Some(2), None;
     DescribeLogDirs = 35, Some(2), Some(1..=5);
     SaslAuthenticate = 36, Some(2), None;
@@ -108,7 +108,7 @@ api_keys! {
     DescribeDelegationToken = 41, Some(2), None;
     DeleteGroups = 42, Some(2), None;
     ElectLeaders = 43, Some(2), Some(0..=2);
-    IncrementalAlterConfigs = 44, Some(1), None;
+    IncrementalAlterConfigs = 44, Some(1), Some(0..=1);
     AlterPartitionReassignments = 45, Some(0), Some(0..=1);
     ListPartitionReassignments = 46, Some(0), Some(0..=0);
     OffsetDelete = 47, None, None;
@@ -121,7 +121,7 @@ api_keys! {
     EndQuorumEpoch = 54, Some(1), None;
     DescribeQuorum = 55, Some(0), Some(0..=2);
     AlterPartition = 56, Some(0), None;
-    UpdateFeatures = 57, Some(0), None;
+    UpdateFeatures = 57, Some(0), Some(0..=2);
     Envelope = 58, Some(0), None;
     FetchSnapshot = 59, Some(0), None;
     DescribeCluster = 60, Some(0), Some(0..=2);
@@ -138,7 +138,7 @@ api_keys! {
     GetTelemetrySubscriptions = 71, Some(0), None;
     PushTelemetry = 72, Some(0), None;
     AssignReplicasToDirs = 73, Some(0), None;
-    ListConfigResources = 74, Some(0), None;
+    ListConfigResources = 74, Some(0), Some(0..=1);
     DescribeTopicPartitions = 75, Some(0), Some(0..=0);
     ShareGroupHeartbeat = 76, Some(0), None;
     ShareGroupDescribe = 77, Some(0), None;

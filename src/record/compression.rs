@@ -37,6 +37,9 @@ const ZSTD_RATIO_GUESS: usize = 8;
 /// Kafka's default levels.
 const GZIP_LEVEL: u32 = 6;
 const ZSTD_LEVEL: i32 = 3;
+/// The levels there are.
+const ZSTD_LEVEL_MIN: i32 = -131_072;
+const ZSTD_LEVEL_MAX: i32 = 22;
 /// The bit of an lz4 frame's flags that says that blocks stand alone.
 const LZ4_INDEPENDENT: u8 = 1 << 5;
 
@@ -224,12 +227,21 @@ fn decompress_zstd(
     }
 }
 
-/// Packs `records` with `codec` and appends the result to `out`.
+/// Packs `records` with `codec` at its own level and appends the result to `out`.
 pub fn compress(codec: Codec, records: &[u8], out: &mut Vec<u8>) {
+    compress_at(codec, None, records, out);
+}
+
+/// Packs `records` with `codec` at `level` and appends the result to `out`.
+///
+/// Levels are gzip's 1 to 9 and zstd's -131072 to 22; beyond them the nearest counts. `None` is
+/// the codec's own. The other codecs have no levels here: lz4's encoder is the fast one alone.
+pub fn compress_at(codec: Codec, level: Option<i32>, records: &[u8], out: &mut Vec<u8>) {
     match codec {
         Codec::None => out.extend_from_slice(records),
         Codec::Gzip => {
-            let level = flate2::Compression::new(GZIP_LEVEL);
+            let level = level.map_or(GZIP_LEVEL, |level| level.clamp(1, 9).unsigned_abs());
+            let level = flate2::Compression::new(level);
             let mut encoder = flate2::write::GzEncoder::new(out, level);
             encoder.write_all(records).expect(TO_MEMORY);
             encoder.finish().expect(TO_MEMORY);
@@ -244,7 +256,8 @@ pub fn compress(codec: Codec, records: &[u8], out: &mut Vec<u8>) {
             encoder.finish().expect(TO_MEMORY);
         }
         Codec::Zstd => {
-            let packed = zstd::bulk::compress(records, ZSTD_LEVEL).expect(TO_MEMORY);
+            let level = level.unwrap_or(ZSTD_LEVEL).clamp(ZSTD_LEVEL_MIN, ZSTD_LEVEL_MAX);
+            let packed = zstd::bulk::compress(records, level).expect(TO_MEMORY);
             out.extend_from_slice(&packed);
         }
     }

@@ -220,8 +220,10 @@ fn packing_anew_keeps_the_records() {
         let mut prng = Prng::new(seed.0);
         let (from, to) = (Codec::ALL[prng.index(5)], Codec::ALL[prng.index(5)]);
         let batch = random_batch(&mut prng, from);
-        let rules =
-            crate::record::validate::Rules { compression: Compression::Codec(to), ..tests_rules() };
+        let rules = crate::record::validate::Rules {
+            compression: Compression::Codec(to, None),
+            ..tests_rules()
+        };
         let checked = check(batch.clone(), &rules, &mut Scratch::new()).unwrap();
         let unpack = |bytes: &[u8], codec| {
             let mut out = Vec::new();

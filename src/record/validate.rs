@@ -29,7 +29,7 @@ use crate::record::batch::{
     self, Batch, BatchError, BatchHeader, BatchInfo, Codec, HEADER_BYTES, MAGIC, TimestampType,
 };
 use crate::record::builder::put_part;
-use crate::record::compression::{DecompressError, Decompressor, compress};
+use crate::record::compression::{DecompressError, Decompressor, compress_at};
 use crate::record::records::{Record, RecordError, Records};
 use crate::record::varint::{put_i32, put_i64};
 
@@ -54,8 +54,8 @@ pub enum Keys {
 pub enum Compression {
     /// As the producer chose.
     Producer,
-    /// Always this one; others are packed anew.
-    Codec(Codec),
+    /// Always this one; others are packed anew, at this level or (`None`) the codec's own.
+    Codec(Codec, Option<i32>),
 }
 
 /// What the topic, the request and the clock say.
@@ -293,16 +293,16 @@ fn check_and_change(
     batch.truncate(bytes);
     let codec = check_header(&batch, rules)?;
     let walk = walk_records(&batch, codec, rules, scratch)?;
-    let target = match rules.compression {
-        Compression::Producer => codec,
-        Compression::Codec(target) => target,
+    let (target, level) = match rules.compression {
+        Compression::Producer => (codec, None),
+        Compression::Codec(target, level) => (target, level),
     };
     let max_timestamp = match rules.timestamp_type {
         TimestampType::CreateTime => walk.max_timestamp,
         TimestampType::LogAppendTime => rules.now,
     };
     if target != codec || !walk.deltas_in_order {
-        batch = rebuild(&batch, codec, target, !walk.deltas_in_order, scratch);
+        batch = rebuild(&batch, codec, (target, level), !walk.deltas_in_order, scratch);
         check_size(batch.len(), rules)?;
     }
     let header = header_of(&batch);
@@ -503,11 +503,11 @@ impl Bounds {
     }
 }
 
-/// The batch packed with `target`; its records numbered 0, 1, 2 ... if `renumber`.
+/// The batch packed with `target`, a codec and its level; its records numbered 0, 1, 2 ... if `renumber`.
 fn rebuild(
     bytes: &[u8],
     codec: Codec,
-    target: Codec,
+    (target, level): (Codec, Option<i32>),
     renumber: bool,
     scratch: &mut Scratch,
 ) -> BytesMut {
@@ -527,7 +527,7 @@ fn rebuild(
     let mut rebuilt = Vec::with_capacity(bytes.len());
     rebuilt.extend_from_slice(&bytes[..HEADER_BYTES]);
     batch::set_codec(&mut rebuilt, target);
-    compress(target, records, &mut rebuilt);
+    compress_at(target, level, records, &mut rebuilt);
     batch::seal(&mut rebuilt);
     BytesMut::from(Bytes::from(rebuilt))
 }
@@ -676,7 +676,7 @@ mod tests {
         // Packed it fits, but the topic wants it plain.
         let packed = batch_of(Codec::Zstd, &[(NOW, Some(&[7; 1000]))]);
         let plain = Rules {
-            compression: Compression::Codec(Codec::None),
+            compression: Compression::Codec(Codec::None, None),
             batch_bytes_max: 500,
             ..tests_rules()
         };
@@ -802,7 +802,7 @@ mod tests {
                 put_part(&mut records, Some(&body));
             }
             let mut batch = good[..HEADER_BYTES].to_vec();
-            compress(codec, &records, &mut batch);
+            compress_at(codec, None, &records, &mut batch);
             seal(&mut batch);
             let checked = run(BytesMut::from(&batch[..]), &tests_rules()).unwrap();
             assert_eq!(checked.batch, good, "{codec:?}");

@@ -10,6 +10,7 @@
 //!       answers NOT_LEADER_OR_FOLLOWER, others go on.
 //!   V3  A directory's name holds the topic's id: a topic created anew never meets old bytes.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,8 +52,9 @@ pub struct Driver {
     pub shard: ShardId,
     /// How many there are.
     pub shards: u16,
-    /// The broker's settings.
-    pub config: Arc<BrokerConfig>,
+    /// The broker's settings; replaced whole when they change, before the image that has them is
+    /// applied.
+    pub config: RefCell<Arc<BrokerConfig>>,
     /// The directory that holds one directory a replica.
     pub disk: Disk,
     /// Budgets and the fail-stop that all logs of the shard share.
@@ -76,6 +78,10 @@ impl Driver {
         for topic in &delta.deleted {
             self.delete(topic).await;
         }
+        if delta.broker_configs_changed {
+            // The defaults of every topic may have changed.
+            new.topics().for_each(|topic| self.change(topic));
+        }
         for changed in &delta.changed {
             self.change(&changed.topic);
         }
@@ -87,11 +93,11 @@ impl Driver {
 
     /// The partitions of `topic` that this shard of this broker holds.
     fn owned(&self, topic: &TopicImage) -> Vec<ToOpen> {
-        let config = Rc::new(resolve(&self.config, topic));
+        let config = Rc::new(resolve(&self.config.borrow(), topic));
         let mut owned = Vec::new();
         for (state, index) in topic.partitions.iter().zip(0..) {
             let partition = TopicPartition { topic: topic.id, partition: PartitionIndex(index) };
-            let here = state.replicas.contains(&self.config.node_id);
+            let here = state.replicas.contains(&self.config.borrow().node_id);
             if here && owner(partition, self.shards) == self.shard {
                 let (topic, state) = (topic.name.clone(), state.clone());
                 owned.push(ToOpen { partition, topic, state, config: Rc::clone(&config) });
@@ -126,11 +132,15 @@ impl Driver {
         let name = directory_name(&open.topic, open.partition);
         let directory = self.disk.subdirectory(&name).await?;
         self.disk.sync().await?;
-        let options = LogOptions::from_topic(&open.config);
+        let options = options_of(&open.config, open.partition);
         let now = timers::wall_clock();
         let opened = Log::open(directory, options, self.log_shared.clone(), now).await?;
         let log = opened.log.clone();
-        let core = Leader::start(self.config.node_id, open.state.leader_epoch, recovered(&opened));
+        let core = Leader::start(
+            self.config.borrow().node_id,
+            open.state.leader_epoch,
+            recovered(&opened),
+        );
         log.begin_epoch(open.state.leader_epoch);
         tasks::spawn(Queue::Network, {
             let log = log.clone();
@@ -151,11 +161,11 @@ impl Driver {
     }
 
     fn change(&self, topic: &TopicImage) {
-        let config = Rc::new(resolve(&self.config, topic));
+        let config = Rc::new(resolve(&self.config.borrow(), topic));
         for (state, index) in topic.partitions.iter().zip(0..) {
             let partition = TopicPartition { topic: topic.id, partition: PartitionIndex(index) };
             let Some(replica) = self.replicas.get(partition) else { continue };
-            replica.log.set_options(LogOptions::from_topic(&config));
+            replica.log.set_options(options_of(&config, partition));
             *replica.config.borrow_mut() = Rc::clone(&config);
             let mut core = replica.core.borrow_mut();
             if core.epoch() < state.leader_epoch {
@@ -246,6 +256,19 @@ async fn close_one(replica: &Replica) -> Result<(), LogError> {
     replica.log.close().await
 }
 
+/// What a partition's log acts on. `segment.jitter.ms` takes a part off the age of its segments
+/// that differs from partition to partition, so that those of a topic do not all roll at once.
+fn options_of(config: &TopicConfig, partition: TopicPartition) -> LogOptions {
+    let mut options = LogOptions::from_topic(config);
+    let most = config.segment_jitter_ms.min(options.segment_ms.saturating_sub(1));
+    let [.., a, b, c, d] = partition.topic.0;
+    let mixed = u64::from(u32::from_be_bytes([a, b, c, d]))
+        .wrapping_add(u64::from(partition.partition.0.unsigned_abs()))
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    options.segment_ms -= (mixed >> 16) % (most + 1);
+    options
+}
+
 /// The topic's settings. Overrides were checked when they were set; if a setting of the broker has
 /// since become one they contradict, the broker's alone hold, and that is said.
 pub fn resolve(config: &BrokerConfig, topic: &TopicImage) -> TopicConfig {
@@ -286,6 +309,30 @@ pub fn directory_name(topic: &TopicName, partition: TopicPartition) -> String {
 mod tests {
     use super::*;
     use crate::model::ids::TopicId;
+
+    #[test]
+    fn jitter_takes_off_differing_parts_and_none_where_it_is_not_asked_for() {
+        let config = |jitter: &str| {
+            let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+            let own = [of("segment.ms", "1000"), of("segment.jitter.ms", jitter)].into();
+            BrokerConfig::default().topic(&own).unwrap()
+        };
+        let ages = |jitter: &str| -> Vec<u64> {
+            let config = config(jitter);
+            let of = |index| TopicPartition {
+                topic: TopicId([9; 16]),
+                partition: PartitionIndex(index),
+            };
+            (0..50).map(|index| options_of(&config, of(index)).segment_ms).collect()
+        };
+        assert!(ages("0").iter().all(|&ms| ms == 1000));
+        let mut some = ages("100");
+        assert!(some.iter().all(|ms| (900..=1000).contains(ms)));
+        some.sort_unstable();
+        some.dedup();
+        assert!(some.len() > 20, "{some:?}");
+        assert!(ages("5000").iter().all(|&ms| ms >= 1), "never below the least age");
+    }
 
     #[test]
     fn a_directory_name_fits_the_file_system_and_names_one_topic() {

@@ -2,6 +2,7 @@
 //!
 //! Home: one shard, in the housekeeping queue; yields between replicas.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::model::offset::Offset;
@@ -24,9 +25,9 @@ pub struct Periods {
     pub producer_expiration_ms: u64,
 }
 
-/// Runs until the shard ends.
-pub async fn run(replicas: Rc<Replicas>, periods: Periods) {
-    let mut check_at = timers::now().0 + periods.retention_check_ms * 1000;
+/// Runs until the shard ends; `periods` may change meanwhile.
+pub async fn run(replicas: Rc<Replicas>, periods: Rc<Cell<Periods>>) {
+    let mut check_at = timers::now().0 + periods.get().retention_check_ms * 1000;
     loop {
         timers::sleep_until(Micros(timers::now().0 + TICK_US)).await;
         let now = timers::wall_clock();
@@ -34,12 +35,12 @@ pub async fn run(replicas: Rc<Replicas>, periods: Periods) {
         for replica in replicas.all() {
             replica.log.tick(now);
             if checks {
-                check(&replica, periods).await;
+                check(&replica, periods.get()).await;
             }
             tasks::yield_if_needed().await;
         }
         if checks {
-            check_at = timers::now().0 + periods.retention_check_ms * 1000;
+            check_at = timers::now().0 + periods.get().retention_check_ms * 1000;
         }
     }
 }

@@ -13,4 +13,5 @@ mod faults;
 mod fetch_paths;
 mod hostile;
 mod kill_loop;
+mod settings;
 mod wire;

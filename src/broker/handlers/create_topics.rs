@@ -77,7 +77,7 @@ fn new_topic(asked: CreatableTopic) -> NewTopic {
 }
 
 fn created(shard: &Shard, name: String, topic: &CreatedTopic) -> CreatableTopicResult {
-    let described = describe_topic(&topic.configs, &shard.config.layers);
+    let described = describe_topic(&topic.configs, &shard.config().layers);
     CreatableTopicResult {
         name,
         topic_id: topic.id,

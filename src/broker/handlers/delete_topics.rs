@@ -25,7 +25,7 @@ pub async fn handle(
     version: i16,
 ) -> DeleteTopicsResponse {
     let asked = asked(request, version);
-    let responses = match shard.config.delete_topic_enable {
+    let responses = match shard.config().delete_topic_enable {
         true => delete(shard, asked).await,
         false => {
             let told = Told::code(ErrorCode::TopicDeletionDisabled);

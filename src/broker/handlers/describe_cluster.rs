@@ -46,7 +46,7 @@ pub fn handle(
         error_message: None,
         endpoint_type: BROKERS,
         cluster_id: image.cluster_id().unwrap_or_default().to_owned(),
-        controller_id: shard.config.node_id.0,
+        controller_id: shard.static_config.node_id.0,
         brokers: brokers.collect(),
         cluster_authorized_operations: cluster_operations,
         ..DescribeClusterResponse::default()

@@ -4,7 +4,9 @@
 
 use std::rc::Rc;
 
-use crate::config::describe::{Described, Synonym, describe_broker, describe_topic};
+use crate::config::describe::{
+    Described, Synonym, describe_all_brokers, describe_broker, describe_topic,
+};
 use crate::model::topic_name::TopicName;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::messages::describe_configs::{
@@ -14,11 +16,7 @@ use crate::protocol::messages::describe_configs::{
 
 use super::super::context::Shard;
 use super::super::errors::Told;
-
-/// `resource_type` of topics.
-const TOPIC: i8 = 2;
-/// `resource_type` of brokers.
-const BROKER: i8 = 4;
+use super::{RESOURCE_BROKER, RESOURCE_TOPIC};
 
 /// What a request wants besides values.
 #[derive(Clone, Copy)]
@@ -42,20 +40,26 @@ pub fn handle(shard: &Rc<Shard>, request: &DescribeConfigsRequest) -> DescribeCo
 fn settings(shard: &Shard, resource: &DescribeConfigsResource) -> Result<Vec<Described>, Told> {
     let name = resource.resource_name.as_str();
     match resource.resource_type {
-        TOPIC => match (shard.image().topic_by_name(name), TopicName::parse(name)) {
-            (Some(topic), _) => Ok(describe_topic(&topic.configs, &shard.config.layers)),
+        RESOURCE_TOPIC => match (shard.image().topic_by_name(name), TopicName::parse(name)) {
+            (Some(topic), _) => Ok(describe_topic(&topic.configs, &shard.config().layers)),
             (None, Ok(_)) => Err(Told::silent(ErrorCode::UnknownTopicOrPartition)),
             (None, Err(error)) => {
                 let words = format!("Topic name is invalid: {error}");
                 Err(Told::new(ErrorCode::InvalidTopicException, words))
             }
         },
-        BROKER if name.is_empty() => Ok(Vec::new()), // no cluster-wide override is kept
-        BROKER if name.parse() == Ok(shard.config.node_id.0) => {
-            Ok(describe_broker(&shard.config.layers))
+        RESOURCE_BROKER if name.is_empty() => {
+            Ok(describe_all_brokers(shard.image().all_brokers_configs()))
         }
-        BROKER => {
-            let node = shard.config.node_id.0;
+        RESOURCE_BROKER if name.parse() == Ok(shard.static_config.node_id.0) => {
+            Ok(describe_broker(&shard.config().layers))
+        }
+        RESOURCE_BROKER if name.parse::<i32>().is_err() => {
+            let words = format!("Broker id must be an integer, but it is: {name}");
+            Err(Told::new(ErrorCode::InvalidRequest, words))
+        }
+        RESOURCE_BROKER => {
+            let node = shard.static_config.node_id.0;
             let words = format!(
                 "Unexpected broker id, expected {node} or empty string, but received {name}"
             );

@@ -40,7 +40,7 @@ pub async fn handle(shard: &Rc<Shard>, request: DescribeLogDirsRequest) -> Descr
         partitions.sort_unstable_by_key(|partition| partition.partition_index);
         DescribeLogDirsTopic { name, partitions, ..DescribeLogDirsTopic::default() }
     });
-    let volume = volume(shard.config.data_dir.clone()).await;
+    let volume = volume(shard.static_config.data_dir.clone()).await;
     let result = DescribeLogDirsResult {
         error_code: ErrorCode::None.code(),
         log_dir: volume.path,

@@ -75,7 +75,7 @@ fn quorum(shard: &Shard, view: QuorumView) -> PartitionData {
     let leader = status.leader.and_then(|raft_id| i32::try_from(raft_id >> 32).ok());
     let now = timers::wall_clock().0;
     let voter = ReplicaState {
-        replica_id: shard.config.node_id.0,
+        replica_id: shard.static_config.node_id.0,
         replica_directory_id: TopicId(view.directory_id),
         log_end_offset: offset(status.log_end),
         // The leader has, by definition, all it has.
@@ -98,7 +98,7 @@ fn quorum(shard: &Shard, view: QuorumView) -> PartitionData {
 /// The voter's listeners: controller requests are taken where all others are.
 fn nodes(shard: &Shard) -> Vec<Node> {
     let image = shard.image();
-    let Some(broker) = image.broker(shard.config.node_id) else { return Vec::new() };
+    let Some(broker) = image.broker(shard.static_config.node_id) else { return Vec::new() };
     let listeners = broker.endpoints.iter().map(|(name, endpoint)| Listener {
         name: name.clone(),
         host: endpoint.host.clone(),

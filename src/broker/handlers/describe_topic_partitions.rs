@@ -35,7 +35,7 @@ pub fn handle(
             ..DescribeTopicPartitionsResponse::default()
         };
     }
-    let limit_max = shard.config.max_request_partition_size_limit.max(1);
+    let limit_max = shard.config().max_request_partition_size_limit.max(1);
     let limit = request.response_partition_limit.clamp(1, limit_max);
     let room = usize::try_from(limit).expect("clamped to 1 and more");
     let mut page = Page { room, topics: Vec::new(), next: None };

@@ -56,7 +56,7 @@ pub fn admit(
     let Ok(request) = FetchRequest::decode(&mut Reader::new(body), head.version) else {
         return dispatch::close();
     };
-    let path = path(shard.config.fetch_path, connection);
+    let path = path(shard.config().fetch_path, connection);
     let begun = begin(shard, request, head.version, path);
     let (shard, connection) = (Rc::clone(shard), Rc::clone(connection));
     Admitted::ReplyAlone(Box::pin(async move {
@@ -232,7 +232,7 @@ pub fn begin(
 ) -> Result<Fetch, ErrorCode> {
     let now = timers::now();
     let max_bytes = usize::try_from(request.max_bytes.max(0)).expect("not negative");
-    let fetch_max = usize::try_from(shard.config.fetch_max_bytes).expect("an i32 at most");
+    let fetch_max = usize::try_from(shard.config().fetch_max_bytes).expect("an i32 at most");
     let max_bytes = max_bytes.min(fetch_max);
     let min_bytes = usize::try_from(request.min_bytes.max(0)).expect("not negative").min(max_bytes);
     let wait_us = u64::try_from(request.max_wait_ms.max(0)).expect("not negative") * 1000;

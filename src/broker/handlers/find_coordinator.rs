@@ -104,7 +104,7 @@ fn coordinator_of(
 
 /// Creates the topic that keeps positions. A refusal is not told: the next request meets it.
 async fn create_offsets_topic(shard: &Rc<Shard>) {
-    let groups = &shard.config.groups;
+    let groups = &shard.static_config.groups;
     let brokers = i16::try_from(shard.image().brokers().len()).unwrap_or(i16::MAX).max(1);
     let configs = [
         ("cleanup.policy", "compact".to_owned()),

@@ -55,7 +55,7 @@ pub async fn handle(
     MetadataResponse {
         brokers: view.brokers(),
         cluster_id: image.cluster_id().map(str::to_owned),
-        controller_id: shard.config.node_id.0,
+        controller_id: shard.static_config.node_id.0,
         topics,
         cluster_authorized_operations: cluster_operations,
         ..MetadataResponse::default()
@@ -122,7 +122,7 @@ fn refused(topic: &MetadataRequestTopic, error: ErrorCode) -> MetadataResponseTo
 
 fn may_create(shard: &Shard, request: &MetadataRequest, version: i16) -> bool {
     let allowed = version < 4 || request.allow_auto_topic_creation;
-    shard.config.auto_create_topics_enable && allowed && request.topics.is_some()
+    shard.config().auto_create_topics_enable && allowed && request.topics.is_some()
 }
 
 /// The image as one listener's clients may see it.

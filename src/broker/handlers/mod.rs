@@ -3,6 +3,7 @@
 //! A handler chooses no error code but for what its own API defines; what replicas, logs and the
 //! controller refuse is translated in [`super::errors`].
 
+pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
@@ -21,12 +22,14 @@ pub mod heartbeat;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
 pub mod partition_reassignments;
 pub mod produce;
 pub mod sync_group;
+pub mod update_features;
 
 use crate::model::ids::BrokerId;
 
@@ -36,6 +39,11 @@ pub const AUTHORIZED_NONE: i32 = i32::MIN;
 pub const AUTHORIZED_TOPIC: i32 = 0b1101_1111_1000;
 /// Every operation on the cluster.
 pub const AUTHORIZED_CLUSTER: i32 = 0b1_1111_1010_0000;
+
+/// `resource_type` of topics.
+pub const RESOURCE_TOPIC: i8 = 2;
+/// `resource_type` of brokers.
+pub const RESOURCE_BROKER: i8 = 4;
 
 /// Kafka's words for a topic or partition that is not there.
 pub const UNKNOWN_PARTITION: &str = "This server does not host this topic-partition.";
