@@ -5,8 +5,8 @@
 //! Home: the connection's shard.
 //!
 //! Invariants
-//!   D1  Whatever must keep the order of arrival (a fetch's session, a produce's appends) happens
-//!       before this returns; the rest is in the returned future.
+//!   D1  Whatever must keep the order of arrival (a fetch's session, a produce's appends, a
+//!       group's commits) happens before this returns; the rest is in the returned future.
 //!   D2  What cannot be read is answered by closing the connection, as Kafka does; only
 //!       ApiVersions of an unknown version is answered, in version 0.
 //!
@@ -72,6 +72,7 @@ pub async fn admit(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: BytesM
         ApiKey::Produce => handlers::produce::admit(shard, connection, head, body).await,
         ApiKey::Fetch => handlers::fetch::admit(shard, connection, head, &body),
         ApiKey::JoinGroup => admit_join(shard, connection, head, header.client_id, &body),
+        ApiKey::OffsetCommit => handlers::offset_commit::admit(shard, head, &body).await,
         _ => admit_plain(shard, connection, head, &body),
     }
 }
@@ -108,6 +109,28 @@ fn admit_plain(
         ApiKey::InitProducerId => plain(shard, head, body, |shard, request| async move {
             handlers::init_producer_id::handle(&shard, request).await
         }),
+        ApiKey::DescribeCluster => plain(shard, head, body, move |shard, request| async move {
+            handlers::describe_cluster::handle(&shard, &connection, &request)
+        }),
+        ApiKey::DescribeTopicPartitions => plain(shard, head, body, |shard, request| async move {
+            handlers::describe_topic_partitions::handle(&shard, &request)
+        }),
+        ApiKey::DescribeConfigs => plain(shard, head, body, |shard, request| async move {
+            handlers::describe_configs::handle(&shard, &request)
+        }),
+        _ => admit_group(shard, connection, head, body),
+    }
+}
+
+/// As [`admit_plain`], for APIs about groups.
+fn admit_group(
+    shard: Rc<Shard>,
+    connection: Rc<Connection>,
+    head: Head,
+    body: &BytesMut,
+) -> Admitted {
+    let version = head.version;
+    match head.api {
         ApiKey::FindCoordinator => plain(shard, head, body, move |shard, request| async move {
             handlers::find_coordinator::handle(&shard, &connection, request, version).await
         }),
@@ -120,14 +143,20 @@ fn admit_plain(
         ApiKey::LeaveGroup => plain(shard, head, body, move |shard, request| async move {
             handlers::leave_group::handle(&shard, request, version).await
         }),
-        ApiKey::DescribeCluster => plain(shard, head, body, move |shard, request| async move {
-            handlers::describe_cluster::handle(&shard, &connection, &request)
+        ApiKey::OffsetFetch => plain(shard, head, body, move |shard, request| async move {
+            handlers::offset_fetch::handle(&shard, request, version).await
         }),
-        ApiKey::DescribeTopicPartitions => plain(shard, head, body, |shard, request| async move {
-            handlers::describe_topic_partitions::handle(&shard, &request)
+        ApiKey::OffsetDelete => plain(shard, head, body, |shard, request| async move {
+            handlers::offset_delete::handle(&shard, request).await
         }),
-        ApiKey::DescribeConfigs => plain(shard, head, body, |shard, request| async move {
-            handlers::describe_configs::handle(&shard, &request)
+        ApiKey::DescribeGroups => plain(shard, head, body, move |shard, request| async move {
+            handlers::describe_groups::handle(&shard, request, version).await
+        }),
+        ApiKey::ListGroups => plain(shard, head, body, |shard, request| async move {
+            handlers::list_groups::handle(&shard, request).await
+        }),
+        ApiKey::DeleteGroups => plain(shard, head, body, |shard, request| async move {
+            handlers::delete_groups::handle(&shard, request).await
         }),
         _ => admit_admin(shard, head, body),
     }

@@ -10,8 +10,12 @@
 use crate::controller::driver::ExecuteError;
 use crate::controller::quorum::ProposeError;
 use crate::coordinator::call::Unavailable;
+use crate::group::admin::DeleteGroupError;
 use crate::group::classic::join::JoinError;
 use crate::group::classic::sync::{HeartbeatError, MemberError, SyncError};
+use crate::group::commit::{
+    CommitError, DeleteOffsetsError, FetchError, MetadataTooLarge, SubscribedToTopic,
+};
 use crate::metadata::alter::{ConfigChangeError, CreatePartitionsError, DeleteTopicError};
 use crate::metadata::commands::CommandError;
 use crate::metadata::create_topics::CreateTopicError;
@@ -255,6 +259,66 @@ pub fn member_code(error: MemberError) -> ErrorCode {
     match error {
         MemberError::UnknownMember => ErrorCode::UnknownMemberId,
         MemberError::FencedInstance => ErrorCode::FencedInstanceId,
+    }
+}
+
+/// For OffsetFetch: consumers before Kafka 3.9 give up on COORDINATOR_NOT_AVAILABLE, but look
+/// for a coordinator that is not this one.
+pub fn fetch_unavailable_code(unavailable: Unavailable) -> ErrorCode {
+    match unavailable {
+        Unavailable::NotHere | Unavailable::NotStored => ErrorCode::NotCoordinator,
+        Unavailable::Loading => ErrorCode::CoordinatorLoadInProgress,
+    }
+}
+
+/// For OffsetFetch: why a member is not told.
+pub fn fetch_code(error: FetchError) -> ErrorCode {
+    match error {
+        FetchError::UnknownMember => ErrorCode::UnknownMemberId,
+        FetchError::StaleMemberEpoch => ErrorCode::StaleMemberEpoch,
+    }
+}
+
+/// For OffsetCommit and TxnOffsetCommit; `no_group` and `stale` are what this version calls a
+/// group that is not there, and an epoch of a member that is not the current one.
+pub fn commit_code(error: CommitError, no_group: ErrorCode, stale: ErrorCode) -> ErrorCode {
+    match error {
+        CommitError::InvalidGroupId => ErrorCode::InvalidGroupId,
+        CommitError::NoGroup => no_group,
+        CommitError::UnknownMember => ErrorCode::UnknownMemberId,
+        CommitError::FencedInstance => ErrorCode::FencedInstanceId,
+        CommitError::IllegalGeneration => ErrorCode::IllegalGeneration,
+        CommitError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+        CommitError::StaleMemberEpoch => stale,
+        CommitError::Busy => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+impl From<MetadataTooLarge> for ErrorCode {
+    fn from(MetadataTooLarge: MetadataTooLarge) -> ErrorCode {
+        ErrorCode::OffsetMetadataTooLarge
+    }
+}
+
+impl From<SubscribedToTopic> for ErrorCode {
+    fn from(SubscribedToTopic: SubscribedToTopic) -> ErrorCode {
+        ErrorCode::GroupSubscribedToTopic
+    }
+}
+
+/// For OffsetDelete: the top-level code.
+pub fn delete_offsets_code(error: DeleteOffsetsError) -> ErrorCode {
+    match error {
+        DeleteOffsetsError::NoGroup => ErrorCode::GroupIdNotFound,
+        DeleteOffsetsError::NonEmpty => ErrorCode::NonEmptyGroup,
+    }
+}
+
+/// For DeleteGroups.
+pub fn delete_group_code(error: DeleteGroupError) -> ErrorCode {
+    match error {
+        DeleteGroupError::NoGroup => ErrorCode::GroupIdNotFound,
+        DeleteGroupError::NonEmpty => ErrorCode::NonEmptyGroup,
     }
 }
 

@@ -8,6 +8,8 @@
 //!   S1  A partition has a slot from the moment its replica is seen until it is gone; while its
 //!       log is read the slot says so, and only calls for it wait for nothing.
 //!   S2  A coordinator that ended by a failure is loaded anew, after a pause.
+//!   S3  Each coordinator that is here when a topic goes forgets the positions in it, as soon as
+//!       its log has been read. What a crash keeps it from forgetting expires with its group.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::group::commit::DeletedTopic;
 use crate::group::settings::GroupSettings;
 use crate::metadata::image::MetadataImage;
 use crate::model::ids::{PartitionIndex, TopicPartition};
@@ -32,8 +35,8 @@ use super::topics::{ImageTopics, deleted_between};
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 enum Slot {
-    /// The log is being read, by the load of this number.
-    Loading(u64),
+    /// The log is being read, by the load of this number; meanwhile these topics went (S3).
+    Loading(u64, Vec<DeletedTopic>),
     Running(Rc<Running>),
 }
 
@@ -60,7 +63,8 @@ impl Coordinators {
         Rc::new(Coordinators { topic, settings, replicas, slots, image, loads })
     }
 
-    /// Takes over metadata, after the replicas have: begins coordinators and ends others.
+    /// Takes over metadata, after the replicas have: begins coordinators, ends
+    /// others, and has them forget topics that are gone.
     pub fn apply(self: &Rc<Self>, image: &Arc<MetadataImage>) {
         let old = self.image.replace(Arc::clone(image));
         let deleted = deleted_between(&old, image);
@@ -78,9 +82,12 @@ impl Coordinators {
             }
             stays
         });
-        for slot in self.slots.borrow().values() {
-            if let Slot::Running(running) = slot {
-                running.set_topics(Arc::new(ImageTopics(Arc::clone(image))), &deleted);
+        for slot in self.slots.borrow_mut().values_mut() {
+            match slot {
+                Slot::Loading(_, later) => later.extend_from_slice(&deleted),
+                Slot::Running(running) => {
+                    running.set_topics(Arc::new(ImageTopics(Arc::clone(image))), &deleted);
+                }
             }
         }
         for (partition, replica) in here {
@@ -110,7 +117,7 @@ impl Coordinators {
     pub fn handle(&self, request: CoordinatorRequest) -> LocalFuture<CoordinatorReply> {
         let answer = match self.slots.borrow().get(&request.partition) {
             Some(Slot::Running(running)) => Ok(running.call(request.call)),
-            Some(Slot::Loading(_)) => Err(Unavailable::Loading),
+            Some(Slot::Loading(..)) => Err(Unavailable::Loading),
             None => Err(Unavailable::NotHere),
         };
         Box::pin(async move { answer?.await.unwrap_or(Err(Unavailable::NotHere)) })
@@ -119,7 +126,7 @@ impl Coordinators {
     fn begin(self: &Rc<Self>, partition: TopicPartition, replica: Rc<Replica>) {
         let number = self.loads.get() + 1;
         self.loads.set(number);
-        self.slots.borrow_mut().insert(partition, Slot::Loading(number));
+        self.slots.borrow_mut().insert(partition, Slot::Loading(number, Vec::new()));
         let this = Rc::clone(self);
         tasks::spawn(Queue::Housekeeping, async move {
             while this.run(partition, &replica, number).await == Ended::Failed {
@@ -142,10 +149,14 @@ impl Coordinators {
         if !self.is_loading(partition, number) {
             return Ended::Stopped;
         }
+        let topics = || Arc::new(ImageTopics(self.image.borrow().clone()));
         let mut core = core;
-        core.set_topics(Arc::new(ImageTopics(self.image.borrow().clone())));
+        core.set_topics(topics());
         let running = Running::start(Rc::clone(replica), core);
-        self.slots.borrow_mut().insert(partition, Slot::Running(Rc::clone(&running)));
+        let slot = Slot::Running(Rc::clone(&running));
+        if let Some(Slot::Loading(_, deleted)) = self.slots.borrow_mut().insert(partition, slot) {
+            running.set_topics(topics(), &deleted);
+        }
         let timer = tasks::spawn(Queue::Housekeeping, {
             let running = Rc::clone(&running);
             async move { running.keep_time().await }
@@ -153,12 +164,12 @@ impl Coordinators {
         let ended = running.settle().await;
         let _ = timer.await; // ends with the coordinator
         if ended == Ended::Failed {
-            self.slots.borrow_mut().insert(partition, Slot::Loading(number));
+            self.slots.borrow_mut().insert(partition, Slot::Loading(number, Vec::new()));
         }
         ended
     }
 
     fn is_loading(&self, partition: TopicPartition, number: u64) -> bool {
-        matches!(self.slots.borrow().get(&partition), Some(Slot::Loading(n)) if *n == number)
+        matches!(self.slots.borrow().get(&partition), Some(Slot::Loading(n, _)) if *n == number)
     }
 }

@@ -18,6 +18,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::group::commit::DeletedTopic;
 use crate::group::consumer::topics::Topics;
 use crate::group::coordinator::GroupCoordinator;
 use crate::group::ids::RequestId;
@@ -82,7 +83,7 @@ impl Running {
     }
 
     /// Takes over the topics that there are now; positions in those deleted are forgotten.
-    pub(super) fn set_topics(&self, topics: Arc<dyn Topics>, deleted: &[Arc<str>]) {
+    pub(super) fn set_topics(&self, topics: Arc<dyn Topics>, deleted: &[DeletedTopic]) {
         let mut step = Step::default();
         {
             let mut core = self.core.borrow_mut();

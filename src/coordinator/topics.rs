@@ -1,11 +1,12 @@
 //! The broker's topics as group coordinators see them.
 //!
 //! In:   metadata images.
-//! Out:  [`ImageTopics`]; the names that are gone.
+//! Out:  [`ImageTopics`]; the topics that are gone.
 //! Home: pure.
 
 use std::sync::Arc;
 
+use crate::group::commit::DeletedTopic;
 use crate::group::consumer::topics::{TopicInfo, Topics};
 use crate::metadata::image::MetadataImage;
 use crate::model::ids::TopicId;
@@ -36,11 +37,11 @@ impl Topics for ImageTopics {
     }
 }
 
-/// Names of topics that `new` no longer has, or has under another id.
-pub(super) fn deleted_between(old: &MetadataImage, new: &MetadataImage) -> Vec<Arc<str>> {
+/// The topics that `new` no longer has, or has under another id.
+pub(super) fn deleted_between(old: &MetadataImage, new: &MetadataImage) -> Vec<DeletedTopic> {
     if old.shares_topics_with(new) {
         return Vec::new();
     }
     let gone = old.topics().filter(|topic| new.topic_by_id(topic.id).is_none());
-    gone.map(|topic| Arc::from(topic.name.as_str())).collect()
+    gone.map(|topic| DeletedTopic { name: topic.name.as_str().into(), id: topic.id }).collect()
 }

@@ -7,7 +7,7 @@
 //! Not here: whether topics and partitions exist, which only the broker's metadata knows.
 //! Source: `protocol.md` P86-P88, P106; KIP-98, KIP-211 (retention), KIP-320, KIP-447.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -158,6 +158,15 @@ pub enum DeleteOffsetsError {
 /// A member reads the topic: GROUP_SUBSCRIBED_TO_TOPIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SubscribedToTopic;
+
+/// A topic that is no longer there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// Its name, which a new topic may have by now.
+    pub name: Arc<str>,
+    /// Its id.
+    pub id: TopicId,
+}
 
 /// Who commits, and for what.
 struct Committer<'a> {
@@ -349,14 +358,26 @@ impl GroupCoordinator {
         Ok(results)
     }
 
-    /// Forgets every position in topics that are no longer there.
-    pub fn on_topics_deleted(&mut self, topics: &[Arc<str>], step: &mut Step) {
-        let named: BTreeSet<&str> = topics.iter().map(|topic| topic.as_ref()).collect();
-        let ids: Vec<GroupId> = self.groups.keys().chain(self.pending.groups()).cloned().collect();
-        for id in ids {
-            let all = self.positions_of(&id);
-            let gone = all.into_iter().filter(|(topic, _)| named.contains(topic.as_ref()));
-            self.bury(&id, gone.collect(), step);
+    /// Forgets every position in topics that are no longer there. A position that was committed
+    /// in a new topic of that name stays.
+    pub fn on_topics_deleted(&mut self, topics: &[DeletedTopic], step: &mut Step) {
+        let mut gone: BTreeMap<&GroupId, BTreeSet<(Arc<str>, PartitionIndex)>> = BTreeMap::new();
+        let own = self.groups.iter().map(|(id, group)| (id, &group.offsets));
+        let pending = self.pending.groups();
+        let pending = pending.flat_map(|id| self.pending.of_group(id).map(move |of| (id, of)));
+        for (id, offsets) in own.chain(pending) {
+            for topic in topics {
+                let of_topic = |(_, at): &(PartitionIndex, &CommittedOffset)| {
+                    at.topic_id.is_zero() || at.topic_id == topic.id
+                };
+                for (partition, _) in offsets.of_topic(&topic.name).filter(of_topic) {
+                    gone.entry(id).or_default().insert((topic.name.clone(), partition));
+                }
+            }
+        }
+        let gone: Vec<_> = gone.into_iter().map(|(id, found)| (id.clone(), found)).collect();
+        for (id, positions) in gone {
+            self.bury(&id, positions, step);
         }
     }
 

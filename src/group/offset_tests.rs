@@ -6,8 +6,8 @@ use crate::group::admin::{DeleteGroupError, GroupType};
 use crate::group::classic::join::JoinRequest;
 use crate::group::classic::state::State;
 use crate::group::commit::{
-    CommitError, CommitRequest, DeleteOffsetsError, FetchTopic, FetchedTopic, MetadataTooLarge,
-    SubscribedToTopic, UnstableOffset,
+    CommitError, CommitRequest, DeleteOffsetsError, DeletedTopic, FetchTopic, FetchedTopic,
+    MetadataTooLarge, SubscribedToTopic, UnstableOffset,
 };
 use crate::group::fixtures::{
     Bench, SESSION_MS, group, newcomer, own_assignment, simple_commit, static_newcomer,
@@ -427,12 +427,21 @@ fn p106_a_later_plain_commit_wins_over_an_earlier_transaction() {
 #[test]
 fn deleted_topics_take_their_positions_along() {
     let mut bench = Bench::new();
-    commit(&mut bench, &simple_commit(0, 5)).expect("simple");
+    let with_id = |partition, offset| {
+        let mut request = simple_commit(partition, offset);
+        request.topics[0].id = TopicId([1; 16]);
+        request
+    };
+    commit(&mut bench, &with_id(0, 5)).expect("simple");
+    commit(&mut bench, &simple_commit(4, 5)).expect("an id that is not known");
     let mut other = simple_commit(1, 6);
     other.topics[0].name = "u".into();
     commit(&mut bench, &other).expect("simple");
-    bench.commit_in_transaction(ProducerId(1), &simple_commit(3, 7)).expect("simple");
-    bench.run(|core, _, step| core.on_topics_deleted(&["t".into()], step));
+    bench.commit_in_transaction(ProducerId(1), &with_id(3, 7)).expect("simple");
+    let gone = |id| [DeletedTopic { name: "t".into(), id }];
+    bench.run(|core, _, step| core.on_topics_deleted(&gone(TopicId([9; 16])), step));
+    assert_eq!(fetch_all(&bench, false)[0].partitions.len(), 1, "a new topic of that name");
+    bench.run(|core, _, step| core.on_topics_deleted(&gone(TopicId([1; 16])), step));
     bench.end_transaction(ProducerId(1), true);
     bench.crash();
     let left = fetch_all(&bench, false);

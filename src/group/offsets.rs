@@ -77,6 +77,16 @@ impl Offsets {
         })
     }
 
+    /// A topic's positions, sorted.
+    pub fn of_topic(
+        &self,
+        topic: &str,
+    ) -> impl Iterator<Item = (PartitionIndex, &CommittedOffset)> {
+        let at = self.topics.binary_search_by(|(name, _)| name.as_ref().cmp(topic));
+        let entries = at.map_or(&[][..], |at| &self.topics[at].1);
+        entries.iter().map(|entry| (entry.partition, &entry.value))
+    }
+
     fn entry(&self, topic: &str, partition: PartitionIndex) -> Option<&Entry> {
         let at = self.topics.binary_search_by(|(name, _)| name.as_ref().cmp(topic)).ok()?;
         let entries = &self.topics[at].1;

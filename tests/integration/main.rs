@@ -13,5 +13,6 @@ mod faults;
 mod fetch_paths;
 mod hostile;
 mod kill_loop;
+mod offsets;
 mod settings;
 mod wire;

@@ -7,10 +7,12 @@ pub mod alter_configs;
 pub mod api_versions;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
+pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
@@ -23,13 +25,19 @@ pub mod init_producer_id;
 pub mod join_group;
 pub mod leave_group;
 pub mod list_config_resources;
+pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod partition_reassignments;
 pub mod produce;
 pub mod sync_group;
 pub mod update_features;
+
+mod by_topic;
 
 use crate::model::ids::BrokerId;
 
@@ -37,6 +45,8 @@ use crate::model::ids::BrokerId;
 pub const AUTHORIZED_NONE: i32 = i32::MIN;
 /// Every operation on a topic: there is no authorizer yet. Bits are Kafka's `AclOperation`.
 pub const AUTHORIZED_TOPIC: i32 = 0b1101_1111_1000;
+/// Every operation on a group.
+pub const AUTHORIZED_GROUP: i32 = 0b1101_0100_1000;
 /// Every operation on the cluster.
 pub const AUTHORIZED_CLUSTER: i32 = 0b1_1111_1010_0000;
 
@@ -59,6 +69,29 @@ pub fn node_ids(ids: &[BrokerId]) -> Vec<i32> {
 }
 
 #[cfg(test)]
+mod fixtures {
+    use crate::metadata::image::MetadataImage;
+    use crate::metadata::record::{PartitionState, Record};
+    use crate::model::ids::{BrokerId, PartitionIndex, TopicId};
+    use crate::model::topic_name::TopicName;
+
+    /// The id of the topic `t` in [`image`].
+    pub const TOPIC: TopicId = TopicId([7; 16]);
+
+    /// Metadata with a topic `t` of one partition.
+    pub fn image() -> MetadataImage {
+        let (topic, partition) = (TOPIC, PartitionIndex(0));
+        let name = TopicName::parse("t").expect("legal");
+        let state = PartitionState::new(vec![BrokerId(0)]);
+        let records = [
+            Record::TopicCreated { topic, name },
+            Record::PartitionChanged { topic, partition, state },
+        ];
+        MetadataImage::empty().apply_entry(1, &records).expect("applies")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -66,6 +99,7 @@ mod tests {
     #[test]
     fn all_operations_are_authorized() {
         assert_eq!(AUTHORIZED_TOPIC, 3576);
+        assert_eq!(AUTHORIZED_GROUP, 3400);
         assert_eq!(AUTHORIZED_CLUSTER, 8096);
     }
 }
