@@ -75,12 +75,17 @@ impl Live {
         self.socket.shut_down_receiving();
     }
 
-    /// Closes it if the client has been silent, half way, or deaf for too long.
-    pub(super) fn sweep(&self, now: Micros, settings: &NetSettings) {
+    /// Closes it if the client has been silent, half way, or deaf for too long; half way in a
+    /// large frame sooner where others wait for the memory that it holds (`contended`).
+    pub(super) fn sweep(&self, now: Micros, settings: &NetSettings, contended: bool) {
         let silent_us = now.since(self.activity.last.get());
+        let stall_max = match contended && self.activity.large.get() {
+            true => settings.stall_max.min(settings.stall_contended_max),
+            false => settings.stall_max,
+        };
         let answers = self.outbox.in_flight() > 0 || self.outbox.unsent_bytes() > 0;
         match self.activity.phase.get() {
-            Phase::InFrame if silent_us > micros(settings.stall_max) => {
+            Phase::InFrame if silent_us > micros(stall_max) => {
                 return self.close(CloseReason::Stalled);
             }
             Phase::BetweenFrames if !answers && silent_us > micros(settings.idle_max) => {

@@ -55,6 +55,8 @@ pub struct NetSettings {
     pub idle_max: Duration,
     /// A client that stops in the middle of a frame for so long is closed: it holds the budget.
     pub stall_max: Duration,
+    /// The same, for a large frame while others wait for the memory that it holds.
+    pub stall_contended_max: Duration,
     /// Connections of this shard.
     pub connections_max: usize,
     /// Connections that wait to be accepted.
@@ -71,6 +73,7 @@ impl Default for NetSettings {
             response_bytes_max: 8 << 20,
             idle_max: Duration::from_secs(600),
             stall_max: Duration::from_secs(30),
+            stall_contended_max: Duration::from_secs(3),
             connections_max: 20_000,
             backlog: 1_024,
             congestion: Congestion::Auto,
@@ -356,14 +359,16 @@ fn connect<S: Service>(stream: TcpStream, service: &Rc<S>, shared: &Rc<Shared>) 
 /// Closes idle, stalled and deaf connections, for ever.
 async fn sweep_all(shared: &Rc<Shared>) {
     let settings = &shared.settings;
-    let period = (settings.idle_max.min(settings.stall_max) / 4)
+    let stall_max = settings.stall_max.min(settings.stall_contended_max);
+    let period = (settings.idle_max.min(stall_max) / 4)
         .clamp(Duration::from_millis(10), Duration::from_secs(5));
     let period_us = u64::try_from(period.as_micros()).expect("at most 5 s");
     loop {
         sleep_until(Micros(timers::now().0 + period_us)).await;
         let now = timers::now();
+        let contended = shared.budget.is_contended();
         for (_, live) in shared.connections.borrow().iter() {
-            live.sweep(now, settings);
+            live.sweep(now, settings, contended);
         }
     }
 }

@@ -171,6 +171,11 @@ impl Client {
         self.0.write_all(bytes).expect("sent");
     }
 
+    /// Whether the bytes could be sent.
+    fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).is_ok()
+    }
+
     fn receive(&mut self) -> Vec<u8> {
         let mut length = [0; 4];
         self.0.read_exact(&mut length).expect("a length");
@@ -381,6 +386,31 @@ fn a_stalled_frame_gives_its_budget_back() {
     client.send(&request(b'e', 0, b"after"));
     assert_eq!(client.receive(), request(b'e', 0, b"after")[4..]);
     assert!(stalled.is_closed());
+    running.stop();
+}
+
+/// R2: a large frame that trickles holds its memory only until another wants it.
+#[test]
+fn a_large_frame_that_trickles_is_closed_where_another_waits() {
+    let settings =
+        NetSettings { stall_contended_max: Duration::from_millis(60), ..NetSettings::default() };
+    let running = serve(1, settings, false);
+    let large = |first: u8| request(b'e', 0, &vec![first; 3 << 20]);
+    let mut trickling = running.client();
+    trickling.send(&large(1)[..1_000]);
+    let mut other = running.client();
+    // The budget of the test holds one large frame: this one waits for the first to come on.
+    other.send(&large(2)[..1_000]);
+    let bytes = large(1);
+    let mut sent = 1_000;
+    let began = std::time::Instant::now();
+    while trickling.try_send(&bytes[sent..=sent]) {
+        sent += 1;
+        assert!(began.elapsed() < Duration::from_secs(20), "a byte now and then is no progress");
+        std::thread::sleep(Duration::from_millis(5)); // the client's trickle
+    }
+    other.send(&large(2)[1_000..]);
+    assert_eq!(other.receive(), large(2)[4..]);
     running.stop();
 }
 

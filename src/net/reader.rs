@@ -21,7 +21,7 @@ use std::rc::Rc;
 use bytes::{BufMut, BytesMut};
 
 use super::chunk::{CHUNK_BYTES, Chunk};
-use super::request_budget::RequestBudget;
+use super::request_budget::{RequestBudget, SMALL_REQUEST_BYTES};
 use super::service::CloseReason;
 use super::socket::Socket;
 use crate::model::time::Micros;
@@ -40,12 +40,19 @@ pub(super) enum Phase {
     Ours,
 }
 
+/// Of a large frame, fewer bytes than this are no sign of life.
+const PROGRESS_BYTES_MIN: usize = 64 << 10;
+
 /// When the client last did something, and what is waited for.
 #[derive(Debug)]
 pub(super) struct Activity {
     pub(super) last: Cell<Micros>,
     pub(super) phase: Cell<Phase>,
     pub(super) bytes_in: Cell<u64>,
+    /// The frame that is being read is large.
+    pub(super) large: Cell<bool>,
+    /// Bytes of it that came since `last`.
+    unmarked: Cell<usize>,
 }
 
 impl Activity {
@@ -54,12 +61,19 @@ impl Activity {
             last: Cell::new(timers::now()),
             phase: Cell::new(Phase::BetweenFrames),
             bytes_in: Cell::new(0),
+            large: Cell::new(false),
+            unmarked: Cell::new(0),
         }
     }
 
     fn received(&self, count: usize) {
-        self.last.set(timers::now());
         self.bytes_in.set(self.bytes_in.get() + count as u64);
+        let unmarked = self.unmarked.get() + count;
+        if self.large.get() && unmarked < PROGRESS_BYTES_MIN {
+            return self.unmarked.set(unmarked);
+        }
+        self.unmarked.set(0);
+        self.last.set(timers::now());
     }
 }
 
@@ -102,7 +116,9 @@ impl FrameReader {
             Some(permit) => permit,
             None => budget.acquire(length as u64).await,
         };
+        self.activity.large.set(length > SMALL_REQUEST_BYTES);
         let frame = self.body(length).await?;
+        self.activity.large.set(false);
         self.activity.phase.set(Phase::Ours);
         Ok((frame, permit))
     }
@@ -133,8 +149,8 @@ impl FrameReader {
     async fn bytes(&mut self, phase: Phase) -> Result<&mut Chunk, CloseReason> {
         if self.chunk.as_ref().is_none_or(Chunk::is_empty) {
             self.chunk = None; // back to the pool before waiting
-            self.activity.phase.set(phase);
-            if phase == Phase::InFrame {
+            // What we took for ourselves does not count against the client.
+            if self.activity.phase.replace(phase) == Phase::Ours && phase == Phase::InFrame {
                 self.activity.last.set(timers::now());
             }
             let chunk = self.socket.receive().await.map_err(gone)?;

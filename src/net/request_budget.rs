@@ -8,8 +8,10 @@
 //!   R1  Large frames, announced and then held back, take nothing from small ones: a handful of
 //!       them could otherwise keep every client waiting until their deadline passes, one after
 //!       another.
+//!   R2  While large frames wait for what others hold, those must come on: one that does not is
+//!       closed after `stall_contended_max`, and bytes that trickle are no coming on.
 //!
-//! Not here: the deadline of a frame that does not come (`listener.rs`).
+//! Not here (R2 too): the deadline of a frame that does not come (`listener.rs`).
 
 use crate::shard::sync::Budget;
 
@@ -35,6 +37,11 @@ impl RequestBudget {
             small: Budget::new(small),
             large: Budget::new(bytes.saturating_sub(small).max(1)),
         }
+    }
+
+    /// Whether large frames wait for what others hold.
+    pub(super) fn is_contended(&self) -> bool {
+        self.large.waiting() > 0
     }
 
     /// Where a frame of `length` bytes is reserved.
