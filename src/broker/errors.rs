@@ -108,7 +108,9 @@ impl From<&ConfigChangeError> for Told {
             E::UnknownBroker { .. } | E::DuplicateInRequest | E::BadBrokerConfig(_) => {
                 ErrorCode::InvalidRequest
             }
-            E::ConfigTooLong { .. } | E::BadConfig(_) => ErrorCode::InvalidConfig,
+            E::ConfigTooLong { .. } | E::TooMany { .. } | E::BadConfig(_) => {
+                ErrorCode::InvalidConfig
+            }
         };
         Told::new(code, error.to_string())
     }

@@ -11,8 +11,8 @@ use std::fmt;
 
 use crate::config::error::ConfigError;
 use crate::metadata::commands::{
-    CONFIG_BYTES_MAX, CommandError, PARTITIONS_PER_COMMAND_MAX, PARTITIONS_PER_TOPIC_MAX, Rules,
-    TOPICS_PER_COMMAND_MAX, too_long,
+    CONFIG_BYTES_MAX, CONFIGS_PER_RESOURCE_MAX, CommandError, PARTITIONS_PER_COMMAND_MAX,
+    PARTITIONS_PER_TOPIC_MAX, Rules, TOPICS_PER_COMMAND_MAX, too_long,
 };
 use crate::metadata::create_topics::AssignmentError;
 use crate::metadata::image::{ConfigMap, MetadataImage, TopicImage};
@@ -244,6 +244,11 @@ pub enum ConfigChangeError {
         /// Its bytes.
         bytes: usize,
     },
+    /// It would have more overrides than [`CONFIGS_PER_RESOURCE_MAX`].
+    TooMany {
+        /// How many.
+        configs: usize,
+    },
     /// A setting of a topic is refused.
     BadConfig(ConfigError),
     /// A setting of a broker is refused.
@@ -260,6 +265,9 @@ impl fmt::Display for ConfigChangeError {
                 f,
                 "A setting of {bytes} bytes exceeds the maximum size of {CONFIG_BYTES_MAX} bytes."
             ),
+            Self::TooMany { configs } => {
+                write!(f, "{configs} settings of one resource; at most {CONFIGS_PER_RESOURCE_MAX}.")
+            }
             Self::BadConfig(error) | Self::BadBrokerConfig(error) => error.fmt(f),
         }
     }
@@ -415,6 +423,9 @@ impl MetadataImage {
             return Err(ConfigChangeError::DuplicateInRequest);
         }
         let wanted = with_changes(&has, &change.values);
+        if wanted.len() > CONFIGS_PER_RESOURCE_MAX {
+            return Err(ConfigChangeError::TooMany { configs: wanted.len() });
+        }
         if let Some(bytes) = too_long(&wanted) {
             return Err(ConfigChangeError::ConfigTooLong { bytes });
         }

@@ -40,6 +40,9 @@ pub const PARTITIONS_PER_TOPIC_MAX: usize = 100_000;
 /// Most bytes of a setting's name, and of its value. Source: Kafka's limit on both.
 pub const CONFIG_BYTES_MAX: usize = 32_767;
 
+/// Most overrides of one resource: more than there are settings, also of plugins.
+pub const CONFIGS_PER_RESOURCE_MAX: usize = 1_000;
+
 /// Most replicas of one partition.
 pub const REPLICAS_PER_PARTITION_MAX: usize = 128;
 
@@ -561,6 +564,8 @@ mod tests {
         assert_eq!(ask(subtract("y")), has("x"));
         let all = ConfigMap::from([("known.2".into(), "1".into())]);
         assert_eq!(ask(ConfigValues::All(all.clone())), all);
+        let flood = (0..=CONFIGS_PER_RESOURCE_MAX).map(|n| (format!("known.{n}"), String::new()));
+        assert_eq!(ask(ConfigValues::All(flood.collect())), all, "bounded");
         assert_eq!(ask(ConfigValues::All(ConfigMap::new())), ConfigMap::new());
     }
 

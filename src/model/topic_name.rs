@@ -51,6 +51,25 @@ impl fmt::Display for TopicNameError {
     }
 }
 
+impl TopicNameError {
+    /// Kafka's words for it, of the refused `name`.
+    pub fn words(&self, name: &str) -> String {
+        let why = match self {
+            Self::Empty => "the empty string is not allowed".to_owned(),
+            Self::Dots => format!("'{name}' is not allowed"),
+            Self::TooLong { .. } => format!(
+                "the length of '{name}' is longer than the max allowed length \
+                 {TOPIC_NAME_BYTES_MAX}"
+            ),
+            Self::BadCharacter { .. } => format!(
+                "'{name}' contains one or more characters other than ASCII alphanumerics, '.', \
+                 '_' and '-'"
+            ),
+        };
+        format!("Topic name is invalid: {why}")
+    }
+}
+
 impl TopicName {
     /// Checks `name`. Errors: [`TopicNameError`], the caller's doing.
     pub fn parse(name: &str) -> Result<TopicName, TopicNameError> {

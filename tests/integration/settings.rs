@@ -179,6 +179,9 @@ fn settings_that_cannot_be_are_refused_in_kafkas_words() {
     check("t", ("retention.ms", SET, None), told(42, words));
     let words = "Can't APPEND to key retention.ms because its type is not LIST.";
     check("t", ("retention.ms", APPEND, Some("1")), told(40, words));
+    let words = "Topic name is invalid: 'a/b' contains one or more characters other than ASCII \
+                 alphanumerics, '.', '_' and '-'";
+    check("a/b", ("retention.ms", SET, Some("1")), told(17, words));
     let words = "Default topic resources are not allowed.";
     check("", ("retention.ms", SET, Some("1")), told(42, words));
     let twice = [("retention.ms", SET, Some("1")), ("retention.ms", SET, Some("2"))];

@@ -226,9 +226,8 @@ fn topic(name: &str) -> Result<ConfigTarget, Told> {
     if name.is_empty() {
         return Err(invalid("Default topic resources are not allowed.".to_owned()));
     }
-    let words = |error| format!("Topic name is invalid: {error}");
     TopicName::parse(name)
-        .map_err(|error| Told::new(ErrorCode::InvalidTopicException, words(error)))?;
+        .map_err(|error| Told::new(ErrorCode::InvalidTopicException, error.words(name)))?;
     Ok(ConfigTarget::Topic(name.to_owned()))
 }
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::config::describe::{Described, describe_topic};
 use crate::controller::random_id::random_topic_id;
 use crate::metadata::commands::{Answer, Command, Mode};
-use crate::metadata::create_topics::{CreatedTopic, ManualAssignment, NewTopic};
+use crate::metadata::create_topics::{CreateTopicError, CreatedTopic, ManualAssignment, NewTopic};
 use crate::model::ids::{BrokerId, PartitionIndex};
 use crate::model::topic_name::TopicName;
 use crate::protocol::error::ErrorCode;
@@ -32,6 +32,10 @@ pub async fn handle(shard: &Rc<Shard>, request: CreateTopicsRequest) -> CreateTo
             assert!(results.len() == names.len(), "one result a topic");
             let answer = |(name, result): (String, Result<CreatedTopic, _>)| match result {
                 Ok(topic) => created(shard, name, &topic),
+                Err(CreateTopicError::BadName(error)) => {
+                    let words = error.words(&name);
+                    refused(name, Told::new(ErrorCode::InvalidTopicException, words))
+                }
                 Err(error) => refused(name, Told::from(&error)),
             };
             names.into_iter().zip(results).map(answer).collect()

@@ -44,8 +44,7 @@ fn settings(shard: &Shard, resource: &DescribeConfigsResource) -> Result<Vec<Des
             (Some(topic), _) => Ok(describe_topic(&topic.configs, &shard.config().layers)),
             (None, Ok(_)) => Err(Told::silent(ErrorCode::UnknownTopicOrPartition)),
             (None, Err(error)) => {
-                let words = format!("Topic name is invalid: {error}");
-                Err(Told::new(ErrorCode::InvalidTopicException, words))
+                Err(Told::new(ErrorCode::InvalidTopicException, error.words(name)))
             }
         },
         RESOURCE_BROKER if name.is_empty() => {

@@ -65,9 +65,8 @@ pub async fn handle(
 
 /// The topic of this name. Errors: what the client is told.
 fn known<'a>(image: &'a MetadataImage, name: &str) -> Result<&'a TopicImage, Told> {
-    let words = |error| format!("Topic name is invalid: {error}");
     TopicName::parse(name)
-        .map_err(|error| Told::new(ErrorCode::InvalidTopicException, words(error)))?;
+        .map_err(|error| Told::new(ErrorCode::InvalidTopicException, error.words(name)))?;
     let told = || Told::new(ErrorCode::UnknownTopicOrPartition, UNKNOWN_PARTITION);
     image.topic_by_name(name).map(|topic| &**topic).ok_or_else(told)
 }
