@@ -4,11 +4,11 @@
 # the first that fails ends it. A foreign client whose toolchain this machine has not is named as skipped.
 #
 #   test.sh             everything (within 40 minutes on 2 cores from a clean checkout)
-#   test.sh STEP...     only these: format lint docs test scripts demo bench
+#   test.sh STEP...     only these: format lint docs test scripts demo tools bench
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
 
-STEPS=(format lint docs test scripts demo bench)
+STEPS=(format lint docs test scripts demo tools bench)
 
 tools() {
   have cargo || die "needs Rust: install rustup"
@@ -51,6 +51,12 @@ EOF
 step_demo() {
   cargo build --release --locked --bin yeoul
   "$ROOT/scripts/demo.sh" --quick --binary "$TARGET/release/yeoul"
+}
+
+# Kafka's administration tools.
+step_tools() {
+  cargo build --release --locked --bin yeoul
+  "$ROOT/scripts/tools.sh" --binary "$TARGET/release/yeoul"
 }
 
 # No figures are drawn from this: it shows that the benches run.

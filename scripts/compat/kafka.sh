@@ -107,6 +107,11 @@ class_of() {
     kafka-console-producer) if [ "$2" = 3.9 ]; then echo kafka.tools.ConsoleProducer; else echo $t.ConsoleProducer; fi ;;
     kafka-console-consumer) echo $t.consumer.ConsoleConsumer ;;
     kafka-log-dirs) echo $t.LogDirsCommand ;;
+    kafka-delete-records) echo $t.DeleteRecordsCommand ;;
+    kafka-metadata-quorum) echo $t.MetadataQuorumCommand ;;
+    kafka-features) echo $t.FeatureCommand ;;
+    kafka-leader-election) echo $t.LeaderElectionCommand ;;
+    kafka-reassign-partitions) echo $t.reassign.ReassignPartitionsCommand ;;
     *) die "no such tool here: $1" ;;
   esac
 }

@@ -391,6 +391,7 @@ fn a_stalled_frame_gives_its_budget_back() {
 
 /// R2: a large frame that trickles holds its memory only until another wants it.
 #[test]
+#[allow(clippy::disallowed_methods)] // the test's own thread may sleep
 fn a_large_frame_that_trickles_is_closed_where_another_waits() {
     let settings =
         NetSettings { stall_contended_max: Duration::from_millis(60), ..NetSettings::default() };
