@@ -21,7 +21,7 @@ use crate::model::ids::{BrokerId, PartitionIndex, TopicId};
 use crate::model::topic_name::TopicName;
 
 /// A topic as a caller names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TopicRef {
     /// By its name, unchecked.
     Name(String),
@@ -288,8 +288,15 @@ impl MetadataImage {
         for topic in found.iter().flatten() {
             *named.entry(topic.id).or_default() += 1;
         }
+        let mut asked: BTreeMap<&TopicRef, usize> = BTreeMap::new();
+        for topic in topics {
+            *asked.entry(topic).or_default() += 1;
+        }
         let mut records = Vec::new();
-        let results = found.into_iter().map(|found| {
+        let results = found.into_iter().zip(topics).map(|(found, asked_for)| {
+            if asked[asked_for] > 1 {
+                return Err(DeleteTopicError::DuplicateInRequest); // also of one that is not there
+            }
             let topic = found?;
             if named[&topic.id] > 1 {
                 return Err(DeleteTopicError::DuplicateInRequest);

@@ -2,6 +2,7 @@
 //!
 //! Source: KIP-4, KIP-516 (by id), KIP-599 (error message).
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::metadata::alter::{DeletedTopic, TopicRef};
@@ -54,7 +55,11 @@ async fn delete(shard: &Rc<Shard>, asked: Vec<TopicRef>) -> Vec<DeletableTopicRe
                 Ok(deleted) => deleted_topic(deleted),
                 Err(error) => refused(topic, &Told::from(&error)),
             };
-            asked.into_iter().zip(results).map(answer).collect()
+            // What was named twice is answered once.
+            let mut seen = HashSet::new();
+            let once =
+                asked.into_iter().zip(results).filter(|(topic, _)| seen.insert(topic.clone()));
+            once.map(answer).collect()
         }
         Ok(other) => panic!("the controller answers what was asked, not {other:?}"),
         Err(told) => asked.into_iter().map(|topic| refused(topic, &told)).collect(),

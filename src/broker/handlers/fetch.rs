@@ -144,12 +144,15 @@ fn current_leader(hint: Hint) -> LeaderIdAndEpoch {
 
 fn partition_data(one: &mut Fetched, hint: Option<Hint>) -> PartitionData<Slice> {
     let records = one.take_slices();
+    let unknown =
+        matches!(one.error, ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId);
     let mut data = PartitionData {
         partition_index: one.key.partition.0,
         error_code: one.error.code(),
         high_watermark: -1,
-        // Null is "not asked for" (uncommitted reads) and no transaction is ever aborted here.
-        aborted_transactions: None,
+        // Null is "not asked for" (uncommitted reads) and no transaction is ever aborted here; Kafka
+        // has an empty list where it does not know the partition.
+        aborted_transactions: unknown.then(Vec::new),
         current_leader: hint.map(current_leader).unwrap_or_default(),
         records: Some(records),
         ..PartitionData::default()

@@ -12,8 +12,14 @@ use crate::protocol::messages::init_producer_id::{InitProducerIdRequest, InitPro
 
 use super::super::context::Shard;
 
+/// Id and epoch of a producer that has none yet.
+const NONE: i64 = -1;
+
 /// Answers one request.
 pub async fn handle(shard: &Rc<Shard>, request: InitProducerIdRequest) -> InitProducerIdResponse {
+    if (request.producer_id == NONE) != (i64::from(request.producer_epoch) == NONE) {
+        return refused(ErrorCode::InvalidRequest); // both, or neither
+    }
     match request.transactional_id.as_deref() {
         Some("") => refused(ErrorCode::InvalidRequest),
         Some(_) => refused(ErrorCode::TransactionalIdAuthorizationFailed),

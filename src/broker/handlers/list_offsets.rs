@@ -48,8 +48,8 @@ pub async fn handle(
                 known.and_then(|topic| locate(topic, PartitionIndex(partition.partition_index)));
             let spec = spec(partition.timestamp, version);
             let error = match (found, spec) {
-                (None, _) => ErrorCode::UnknownTopicOrPartition,
                 (_, None) => ErrorCode::UnsupportedVersion,
+                (None, _) => ErrorCode::UnknownTopicOrPartition,
                 (Some(at_partition), Some(spec)) => {
                     let current_leader_epoch = LeaderEpoch(partition.current_leader_epoch);
                     let partition = at_partition;

@@ -5,6 +5,7 @@
 //!
 //! Source: KIP-516 (ids), KIP-430 (authorized operations), KIP-1102 (top-level error in v13).
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -45,8 +46,9 @@ pub async fn handle(
     let mut topics = asked.refused;
     topics.extend(asked.found.iter().map(|topic| view.topic(topic)));
     if request.include_topic_authorized_operations {
-        let known = topics.iter_mut().filter(|topic| topic.error_code == 0);
-        known.for_each(|topic| topic.topic_authorized_operations = AUTHORIZED_TOPIC);
+        // Of a topic that is not there as well: the caller may be about to create it.
+        let named = topics.iter_mut().filter(|topic| topic.name.is_some());
+        named.for_each(|topic| topic.topic_authorized_operations = AUTHORIZED_TOPIC);
     }
     let cluster_operations = match request.include_cluster_authorized_operations {
         true => AUTHORIZED_CLUSTER,
@@ -82,8 +84,12 @@ fn ask(image: &MetadataImage, request: &MetadataRequest, version: i16) -> Asked 
         asked.found = image.topics().cloned().collect();
         return asked;
     }
+    let mut seen = HashSet::new();
     for topic in request.topics.iter().flatten() {
-        ask_one(image, topic, version, &mut asked);
+        // What is named twice is answered once, as Kafka does.
+        if seen.insert((topic.name.as_deref(), topic.topic_id)) {
+            ask_one(image, topic, version, &mut asked);
+        }
     }
     asked
 }

@@ -52,6 +52,8 @@ struct Sent {
 struct Produce {
     head: Head,
     acks: Acks,
+    /// The request named acks that there are not; no batch of it is appended.
+    invalid_acks: bool,
     deadline: Micros,
     topics: Vec<TopicProduceResponse>,
     sent: Vec<Sent>,
@@ -73,16 +75,14 @@ pub async fn admit(
     let mut produce = Produce {
         head,
         acks: acks.unwrap_or(Acks::Leader),
+        invalid_acks: acks.is_none(),
         deadline: Micros(head.arrived.0 + wait_us),
         topics: Vec::with_capacity(request.topics.len()),
         sent: Vec::new(),
         refused: false,
     };
-    let refusal = match (acks, &request.transactional_id) {
-        (None, _) => Some(ErrorCode::InvalidRequiredAcks),
-        (_, Some(_)) => Some(ErrorCode::TransactionalIdAuthorizationFailed),
-        _ => None,
-    };
+    let transactional = request.transactional_id.is_some();
+    let refusal = transactional.then_some(ErrorCode::TransactionalIdAuthorizationFailed);
     let image = shard.image();
     let mut scatter = Scatter::new(shard);
     for topic in request.topics {
@@ -179,7 +179,15 @@ impl Produce {
         let records = partition.records.unwrap_or_default();
         let now = timers::wall_clock();
         let checked = validation::check(shard, records, &config, self.head.version, now);
-        let checked = checked.map_err(|error| Box::new(validation::refused(index, &error)))?;
+        let checked = checked.map_err(|error| Box::new(validation::refused(index, &error)));
+        if self.invalid_acks {
+            // Kafka looks for the partition, then at the shape of the batch, then at acks.
+            let malformed = ErrorCode::InvalidRecord.code();
+            let refused = checked.err().filter(|refused| refused.error_code == malformed);
+            let plain = || Box::new(answer(index, ErrorCode::InvalidRequiredAcks));
+            return Err(refused.unwrap_or_else(plain));
+        }
+        let checked = checked?;
         Ok(AppendItem {
             partition: located,
             batch: checked.batch,

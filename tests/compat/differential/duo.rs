@@ -131,6 +131,10 @@ impl Side {
             "cluster_id" => "<cluster>".to_owned(),
             "host" if value.trim_matches('"') == host => "<its host>".to_owned(),
             "port" if value == port => "<its port>".to_owned(),
+            "log_dir" => "<its folder>".to_owned(),
+            "last_fetch_timestamp" | "last_caught_up_timestamp" if value != "-1" => {
+                "<a time>".to_owned()
+            }
             "session_id" | "producer_id" | "log_append_time_ms" if !matches!(value, "0" | "-1") => {
                 format!("<a {field}>")
             }

@@ -97,8 +97,18 @@ fn walk(
         Node::List(nodes) => {
             // Unlike `[]`, which an empty list is in one line, so that an element too many is one difference.
             let mut names: BTreeMap<String, usize> = BTreeMap::new();
-            for (at, node) in nodes.iter().enumerate() {
-                let name = element(node, mask).unwrap_or_else(|| format!("#{at}"));
+            let mut named: Vec<_> = nodes.iter().map(|node| (element(node, mask), node)).collect();
+            // Structs without a name stand in any order too: in that of what they say.
+            named.sort_by_cached_key(|(name, node)| match (name, node) {
+                (None, Node::Fields(_)) => {
+                    let mut says = BTreeMap::new();
+                    walk(node, "", "", mask, &mut says);
+                    format!("{says:?}")
+                }
+                _ => String::new(),
+            });
+            for (at, (name, node)) in named.into_iter().enumerate() {
+                let name = name.unwrap_or_else(|| format!("#{at}"));
                 let again = names.entry(name.clone()).or_default();
                 *again += 1;
                 let name = if *again > 1 { format!("{name}#{again}") } else { name };
@@ -117,6 +127,7 @@ fn element(node: &Node, mask: &dyn Fn(&str, &str) -> Option<String>) -> Option<S
         };
         if value == "None" { None } else { mask(name, value) }
     });
-    let mut values = values.filter(|value| value != "\"\"" && value != "<zero id>");
-    values.next().map(|value| value.trim_matches('"').to_owned())
+    let values: Vec<String> = values.collect();
+    let named = values.iter().find(|value| *value != "\"\"" && *value != "<zero id>");
+    named.or(values.first()).map(|value| value.trim_matches('"').to_owned())
 }
