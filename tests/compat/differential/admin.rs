@@ -21,7 +21,8 @@ use crate::topics::any_name;
 pub fn play(duo: &mut Duo, prng: &mut Prng, topics: &[String]) {
     partitions(duo, prng, topics);
     records(duo, prng, topics);
-    settings(duo, prng, topics);
+    single_settings(duo, prng, topics);
+    all_settings(duo, prng, topics);
     describe(duo, prng, topics);
     replicas(duo, prng, topics);
 }
@@ -80,30 +81,34 @@ fn records(duo: &mut Duo, prng: &mut Prng, topics: &[String]) {
     }
 }
 
-fn settings(duo: &mut Duo, prng: &mut Prng, topics: &[String]) {
-    let values = [
-        ("retention.ms", Some("70000")),
-        ("retention.ms", Some("-9")),
-        ("retention.ms", None),
-        ("cleanup.policy", Some("compact")),
-        ("cleanup.policy", Some("bogus")),
-        ("no.such.setting", Some("1")),
-        ("", Some("1")),
-        ("max.message.bytes", Some("words")),
-    ];
-    let target = |prng: &mut Prng| {
-        let kind = [2, 2, 2, 2, 4, 8, 0, 99][prng.index(8)];
-        let name = match kind {
-            2 => any_name(prng, topics),
-            4 => ["9", "x"][prng.index(2)].to_owned(),
-            _ => "1".to_owned(),
-        };
-        (kind, name)
+/// Settings to change, good and bad.
+const VALUES: [(&str, Option<&str>); 8] = [
+    ("retention.ms", Some("70000")),
+    ("retention.ms", Some("-9")),
+    ("retention.ms", None),
+    ("cleanup.policy", Some("compact")),
+    ("cleanup.policy", Some("bogus")),
+    ("no.such.setting", Some("1")),
+    ("", Some("1")),
+    ("max.message.bytes", Some("words")),
+];
+
+/// A resource to change: its type and its name.
+fn target(prng: &mut Prng, topics: &[String]) -> (i8, String) {
+    let kind = [2, 2, 2, 2, 4, 8, 0, 99][prng.index(8)];
+    let name = match kind {
+        2 => any_name(prng, topics),
+        4 => ["9", "x"][prng.index(2)].to_owned(),
+        _ => "1".to_owned(),
     };
+    (kind, name)
+}
+
+fn single_settings(duo: &mut Duo, prng: &mut Prng, topics: &[String]) {
     for version in duo.versions::<incremental::IncrementalAlterConfigsRequest>() {
-        for (name, value) in values {
+        for (name, value) in VALUES {
             for config_operation in [0, 1, 2, 3, 9] {
-                let (resource_type, resource_name) = target(prng);
+                let (resource_type, resource_name) = target(prng, topics);
                 let validate_only = prng.chance(40);
                 let step = format!("{resource_type}: {name} {value:?} {config_operation}");
                 duo.ask(&step, version, |_| incremental::IncrementalAlterConfigsRequest {
@@ -124,9 +129,12 @@ fn settings(duo: &mut Duo, prng: &mut Prng, topics: &[String]) {
             }
         }
     }
+}
+
+fn all_settings(duo: &mut Duo, prng: &mut Prng, topics: &[String]) {
     for version in duo.versions::<alter_configs::AlterConfigsRequest>() {
-        for (name, value) in values {
-            let (resource_type, resource_name) = target(prng);
+        for (name, value) in VALUES {
+            let (resource_type, resource_name) = target(prng, topics);
             duo.ask(&format!("{resource_type}: {name} {value:?}"), version, |_| {
                 alter_configs::AlterConfigsRequest {
                     resources: vec![alter_configs::AlterConfigsResource {
