@@ -98,9 +98,9 @@ fn walk(
             // Unlike `[]`, which an empty list is in one line, so that an element too many is one difference.
             let mut names: BTreeMap<String, usize> = BTreeMap::new();
             let mut named: Vec<_> = nodes.iter().map(|node| (element(node, mask), node)).collect();
-            // Structs without a name stand in any order too: in that of what they say.
-            named.sort_by_cached_key(|(name, node)| match (name, node) {
-                (None, Node::Fields(_)) => {
+            // Structs without a name of their own stand in any order too: in that of what they say.
+            named.sort_by_cached_key(|(_, node)| match node {
+                Node::Fields(_) => {
                     let mut says = BTreeMap::new();
                     walk(node, "", "", mask, &mut says);
                     format!("{says:?}")

@@ -90,6 +90,12 @@ pub fn create(duo: &mut Duo, prng: &mut Prng, round: u64) -> Vec<String> {
         name: name.clone(),
         num_partitions: 2,
         replication_factor: 1,
+        // The records are of 2023: retention would delete them, each broker in its own time.
+        configs: vec![CreatableTopicConfig {
+            name: "retention.ms".to_owned(),
+            value: Some("-1".to_owned()),
+            ..Default::default()
+        }],
         ..Default::default()
     };
     let topics: Vec<_> = good.iter().map(topic).collect();
