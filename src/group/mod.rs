@@ -35,6 +35,8 @@ mod fixtures;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod membership_tests;
 #[cfg(test)]
 mod migration_tests;

@@ -213,7 +213,9 @@ impl Classic {
                 None => self.insert_member(Member::loaded(record, protocol)),
             }
         }
-        self.leader.clone_from(&value.leader);
+        // Should the record name a leader that is no member, the first one leads (C4).
+        let known = value.leader.as_ref().filter(|leader| self.members.contains_key(*leader));
+        self.leader = known.or(self.members.keys().next()).cloned();
         self.state = if self.members.is_empty() { State::Empty } else { State::Stable };
         self.initial = false;
         self.subscribed = self.read_subscriptions();

@@ -85,6 +85,12 @@ impl Member {
         classic: &ClassicMember,
         assignment: Bytes,
     ) -> Member {
+        let mut protocols: Vec<Protocol> = Vec::with_capacity(classic.protocols.len());
+        for protocol in &classic.protocols {
+            if protocols.iter().all(|known| known.name != protocol.name) {
+                protocols.push(protocol.clone());
+            }
+        }
         Member {
             id,
             instance: metadata.instance.clone(),
@@ -92,7 +98,7 @@ impl Member {
             client_host: metadata.client_host.clone(),
             rebalance_timeout_ms: metadata.rebalance_timeout_ms,
             session_timeout_ms: classic.session_timeout_ms,
-            protocols: classic.protocols.clone(),
+            protocols,
             assignment,
             is_new: false,
             session_deadline: Timestamp(i64::MAX),

@@ -22,6 +22,8 @@ use crate::group::ids::MemberId;
 use crate::group::step::Reply;
 use crate::model::time::Timestamp;
 
+/// How long a rebalance that nobody has joined waits at least, in milliseconds.
+const POSTPONE_MS_MIN: i64 = 1_000;
 /// Far away: the session of a member that waits for an answer.
 const NEVER: Timestamp = Timestamp(i64::MAX);
 
@@ -80,7 +82,11 @@ impl Classic {
     }
 
     fn set_rebalance_timer(&mut self, cx: &mut Context<'_>) {
-        let deadline = cx.after_ms(self.rebalance_timeout_ms());
+        self.set_join_timer(cx, self.rebalance_timeout_ms());
+    }
+
+    fn set_join_timer(&mut self, cx: &mut Context<'_>, ms: i64) {
+        let deadline = cx.after_ms(ms);
         cx.wake_at(deadline);
         self.join_timer = Some(JoinTimer::Rebalance { deadline });
     }
@@ -100,8 +106,8 @@ impl Classic {
         }
         if !self.elect_joined_leader() {
             // Only static members are left and none is back: wait until one is, or their
-            // sessions end.
-            return self.set_rebalance_timer(cx);
+            // sessions end. Not at once, should their timeout be 0: that would be a busy loop.
+            return self.set_join_timer(cx, self.rebalance_timeout_ms().max(POSTPONE_MS_MIN));
         }
         self.join_timer = None;
         self.generation = self.generation.checked_add(1).unwrap_or(0);

@@ -29,21 +29,26 @@ use crate::group::subscription::{self, CONSUMER_PROTOCOL_TYPE, NamedPartitions, 
 use crate::model::ids::PartitionIndex;
 
 impl Consumer {
-    /// Whether there are members and all of them speak the classic protocol.
+    /// Whether there are members, all of them speak the classic protocol, and they have one of
+    /// its protocols in common.
     pub(in crate::group) fn is_all_classic(&self) -> bool {
         let classic = |member: &Member| member.metadata.classic.is_some();
-        !self.members.is_empty() && self.members.values().all(classic)
+        let first = self.members.values().next().and_then(|first| first.metadata.classic.as_ref());
+        let mut names = first.into_iter().flat_map(|first| &first.protocols);
+        self.members.values().all(classic) && names.any(|protocol| self.all_have(&protocol.name))
+    }
+
+    /// Whether every member of the classic protocol supports one of its protocols.
+    fn all_have(&self, name: &str) -> bool {
+        let mut classic =
+            self.members.values().filter_map(|member| member.metadata.classic.as_ref());
+        classic.all(|member| member.protocols.iter().any(|known| &*known.name == name))
     }
 
     /// Whether a member of the classic protocol that supports these would fit in.
     fn supports(&self, request: &JoinRequest) -> bool {
-        let classic =
-            || self.members.values().filter_map(|member| member.metadata.classic.as_ref());
-        let all_have = |name: &str| {
-            classic().all(|member| member.protocols.iter().any(|known| &*known.name == name))
-        };
         &*request.protocol_type == CONSUMER_PROTOCOL_TYPE
-            && request.protocols.iter().any(|protocol| all_have(&protocol.name))
+            && request.protocols.iter().any(|protocol| self.all_have(&protocol.name))
     }
 
     /// Answers `JoinGroup`, always at once. The request has passed its own checks.

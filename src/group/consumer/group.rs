@@ -265,6 +265,11 @@ impl Consumer {
 
     /// Begins every member's session after a load.
     pub(in crate::group) fn loaded(&mut self, cx: &mut Context<'_>) {
+        if self.epoch.epoch < self.target_epoch.epoch {
+            // Nobody writes that, but should a log say so, the group goes on from there (K2).
+            let value = GroupEpoch { epoch: self.target_epoch.epoch, ..self.epoch };
+            self.persist(cx, ConsumerRecord::Epoch(Some(value)));
+        }
         let ids: Vec<MemberId> = self.members.keys().cloned().collect();
         for id in &ids {
             self.reset_timers(cx, id);
