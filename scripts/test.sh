@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # test.sh: the gate. Installs what the tests need, then: formatting, lints, documentation, all tests (the short kill loop is one
-# of them), the demo with foreign clients (short), and one short run of each bench. Each step is named with the time it took;
+# of them), the demo and the groups of foreign clients (short), and one short run of each bench. Each step is named with the time it took;
 # the first that fails ends it. A foreign client whose toolchain this machine has not is named as skipped.
 #
 #   test.sh             everything (within 40 minutes on 2 cores from a clean checkout)
-#   test.sh STEP...     only these: format lint docs test scripts demo tools bench
+#   test.sh STEP...     only these: format lint docs test scripts demo groups tools bench
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
 
-STEPS=(format lint docs test scripts demo tools bench)
+STEPS=(format lint docs test scripts demo groups tools bench)
 
 tools() {
   have cargo || die "needs Rust: install rustup"
@@ -57,6 +57,11 @@ step_demo() {
 step_tools() {
   cargo build --release --locked --bin yeoul
   "$ROOT/scripts/tools.sh" --binary "$TARGET/release/yeoul"
+}
+
+step_groups() {
+  cargo build --release --locked --bin yeoul
+  "$ROOT/scripts/groups.sh" --records 8000 --binary "$TARGET/release/yeoul"
 }
 
 # No figures are drawn from this: it shows that the benches run.

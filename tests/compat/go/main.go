@@ -7,9 +7,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,8 +27,10 @@ func main() {
 		err = produce(os.Args[2:])
 	case len(os.Args) == 5 && os.Args[1] == "consume":
 		err = consume(os.Args[2], os.Args[3], os.Args[4])
+	case len(os.Args) == 7 && os.Args[1] == "join":
+		err = join(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])
 	default:
-		err = fmt.Errorf("usage: franz produce|consume ..., see tests/compat/README.md")
+		err = fmt.Errorf("usage: franz produce|consume|join ..., see tests/compat/README.md")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -207,4 +211,43 @@ func consume(bootstrap, topic, path string) error {
 		return err
 	}
 	return os.Rename(path+".part", path)
+}
+
+// join is a member of a group: a line a record it read, in the file before it is committed; it leaves at SIGTERM.
+func join(bootstrap, topic, group, strategy, path string) error {
+	balancers := map[string]kgo.GroupBalancer{
+		"range": kgo.RangeBalancer(), "cooperative-sticky": kgo.CooperativeStickyBalancer(),
+	}
+	balancer, known := balancers[strategy]
+	if !known {
+		return fmt.Errorf("no strategy %q", strategy)
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.ConsumeTopics(topic), kgo.ConsumerGroup(group),
+		kgo.Balancers(balancer), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(500*time.Millisecond))
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	leave, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	for leave.Err() == nil {
+		fetches := client.PollRecords(leave, 200)
+		var lines bytes.Buffer
+		fetches.EachRecord(func(r *kgo.Record) { fmt.Fprintf(&lines, "%d\t%d\t%s\n", r.Partition, r.Offset, r.Value) })
+		if lines.Len() > 0 {
+			if _, err := file.Write(lines.Bytes()); err != nil {
+				return err
+			}
+			// A failure means that someone reads this again.
+			client.CommitUncommittedOffsets(leave)
+		}
+		client.AllowRebalance()
+	}
+	client.CloseAllowingRebalance()
+	return file.Close()
 }

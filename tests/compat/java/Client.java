@@ -4,17 +4,21 @@ import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.StringJoiner;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -37,8 +41,10 @@ public final class Client {
             produce(words);
         } else if (words.length == 4 && words[0].equals("consume")) {
             consume(words[1], words[2], Path.of(words[3]));
+        } else if (words.length == 6 && words[0].equals("join")) {
+            join(words[1], words[2], words[3], words[4], Path.of(words[5]));
         } else {
-            System.err.println("usage: Client produce|consume ..., see tests/compat/README.md");
+            System.err.println("usage: Client produce|consume|join ..., see tests/compat/README.md");
             System.exit(2);
         }
     }
@@ -134,6 +140,58 @@ public final class Client {
             }
         }
         Files.move(part, path);
+    }
+
+    /** A member of a group: a line a record it read, in the file before it is committed; leaves at SIGTERM. */
+    private static void join(String bootstrap, String topic, String group, String strategy, Path path)
+            throws Exception {
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", bootstrap);
+        settings.put("group.id", group);
+        settings.put("enable.auto.commit", "false");
+        settings.put("auto.offset.reset", "earliest");
+        settings.put("max.poll.records", "200");
+        if (strategy.equals("consumer")) {
+            settings.put("group.protocol", "consumer");
+        } else {
+            settings.put("session.timeout.ms", "6000");
+            settings.put("heartbeat.interval.ms", "500");
+            String name = strategy.equals("range") ? "RangeAssignor" : "CooperativeStickyAssignor";
+            settings.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + name);
+        }
+        AtomicBoolean leaving = new AtomicBoolean();
+        CountDownLatch left = new CountDownLatch(1);
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            leaving.set(true);
+            try {
+                left.await();
+            } catch (InterruptedException interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }));
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                        new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+                OutputStream out = Files.newOutputStream(path, StandardOpenOption.CREATE, StandardOpenOption.APPEND)) {
+            consumer.subscribe(List.of(topic));
+            while (!leaving.get()) {
+                StringBuilder lines = new StringBuilder();
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(500))) {
+                    lines.append(record.partition()).append('\t').append(record.offset()).append('\t')
+                            .append(new String(record.value(), StandardCharsets.UTF_8)).append('\n');
+                }
+                if (lines.length() == 0) {
+                    continue;
+                }
+                out.write(lines.toString().getBytes(StandardCharsets.UTF_8));
+                try {
+                    consumer.commitSync(Duration.ofSeconds(5));
+                } catch (KafkaException again) {
+                    // A rebalance, or no broker: whoever has the partitions next reads this again.
+                }
+            }
+        } finally {
+            left.countDown();
+        }
     }
 
     private static void write(ConsumerRecord<byte[], byte[]> record, OutputStream out) throws IOException {

@@ -1,4 +1,4 @@
-// The JavaScript client kafkajs, producing. Words: tests/compat/README.md.
+// The JavaScript client kafkajs. Words: tests/compat/README.md.
 'use strict'
 
 const fs = require('fs')
@@ -8,8 +8,37 @@ const { Kafka, logLevel } = require('kafkajs')
 const BASE_MS = 1700000000000
 const BATCH = 100
 
-async function main([verb, bootstrap, topic, path, first, end, name, rate, logPath]) {
-  if (verb !== 'produce') throw new Error(`kafkajs only produces here, not '${verb}': it reads through groups alone`)
+async function main([verb, ...words]) {
+  if (verb === 'produce') return produce(words)
+  if (verb === 'join') return join(words)
+  throw new Error(`kafkajs does not '${verb}' here: it reads through groups alone`)
+}
+
+// A member of a group: a line a record it read, in the file before it is committed; leaves at SIGTERM.
+async function join([bootstrap, topic, groupId, strategy, path]) {
+  if (strategy !== 'roundrobin') throw new Error(`kafkajs has no '${strategy}'`)
+  const kafka = new Kafka({
+    clientId: 'member',
+    brokers: [bootstrap],
+    logLevel: logLevel.NOTHING,
+    retry: { initialRetryTime: 100, maxRetryTime: 1000, retries: 1000 },
+  })
+  const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 500, allowAutoTopicCreation: false })
+  await consumer.connect()
+  await consumer.subscribe({ topic, fromBeginning: true })
+  const file = fs.openSync(path, 'a')
+  process.on('SIGTERM', () => consumer.disconnect().then(() => process.exit(0)))
+  await consumer.run({
+    eachBatch: async ({ batch, heartbeat }) => {
+      const lines = batch.messages.map(({ offset, value }) => `${batch.partition}\t${offset}\t${value}\n`)
+      fs.writeSync(file, lines.join(''))
+      await heartbeat()
+    },
+  })
+  await new Promise(() => {}) // until it leaves
+}
+
+async function produce([bootstrap, topic, path, first, end, name, rate, logPath]) {
   first = Number(first)
   end = Number(end)
   const kafka = new Kafka({

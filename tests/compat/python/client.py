@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 
@@ -227,6 +228,123 @@ async def consume_aiokafka(bootstrap, topic, out):
         await consumer.stop()
 
 
+class Member:
+    """What a member of a group reads: a line a record (partition, offset, value), flushed before it commits."""
+
+    def __init__(self, path):
+        self.file = open(path, "ab")
+        self.leaving = False
+        signal.signal(signal.SIGTERM, self.leave)
+
+    def leave(self, *_):
+        self.leaving = True
+
+    def batch(self, read):
+        """Notes records; they are on the disk's side of this process before it says that it has them."""
+        for partition, offset, value in read:
+            self.file.write(b"%d\t%d\t%s\n" % (partition, offset, value))
+        self.file.flush()
+
+
+def join_confluent(bootstrap, topic, group, strategy, member):
+    from confluent_kafka import Consumer, KafkaException
+
+    consumer = Consumer({
+        "bootstrap.servers": bootstrap,
+        "group.id": group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "partition.assignment.strategy": strategy,
+        "session.timeout.ms": 6000,
+        "heartbeat.interval.ms": 500,
+        "log_level": 2,
+    })
+    consumer.subscribe([topic])
+    while not member.leaving:
+        batch = [message for message in consumer.consume(200, timeout=0.5) if not message.error()]
+        if batch:
+            member.batch((message.partition(), message.offset(), message.value()) for message in batch)
+            try:
+                consumer.commit(asynchronous=False)
+            except KafkaException:
+                pass  # a rebalance, or no broker: whoever has the partitions next reads this again
+    consumer.close()
+
+
+def join_kafka_python(bootstrap, topic, group, strategy, member):
+    from kafka import KafkaConsumer
+    from kafka.coordinator.assignors.range import RangePartitionAssignor
+    from kafka.errors import KafkaError
+
+    assert strategy == "range"
+    consumer = KafkaConsumer(
+        topic,
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        partition_assignment_strategy=[RangePartitionAssignor],
+        session_timeout_ms=6000,
+        heartbeat_interval_ms=500,
+    )
+    while not member.leaving:
+        for batch in consumer.poll(timeout_ms=500, max_records=200).values():
+            member.batch((record.partition, record.offset, record.value) for record in batch)
+        try:
+            consumer.commit()
+        except KafkaError:
+            pass
+    consumer.close()
+
+
+async def join_aiokafka(bootstrap, topic, group, strategy, member):
+    from aiokafka import AIOKafkaConsumer
+    from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+    from aiokafka.errors import KafkaError
+
+    assert strategy == "range"
+    consumer = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=bootstrap,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        partition_assignment_strategy=[RangePartitionAssignor],
+        session_timeout_ms=6000,
+        heartbeat_interval_ms=500,
+    )
+    await consumer.start()
+    try:
+        while not member.leaving:
+            read = await consumer.getmany(timeout_ms=500, max_records=200)
+            for batch in read.values():
+                member.batch((record.partition, record.offset, record.value) for record in batch)
+            if read:
+                try:
+                    await consumer.commit()
+                except KafkaError:
+                    pass
+    finally:
+        await consumer.stop()
+
+
+def print_committed(bootstrap, topic, group):
+    """Prints a line a partition: its number, the committed offset, the end."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 2})
+    partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+    for position in consumer.committed([TopicPartition(topic, partition) for partition in partitions], timeout=30):
+        _, end = consumer.get_watermark_offsets(TopicPartition(topic, position.partition), timeout=30)
+        print(position.partition, position.offset, end)
+    consumer.close()
+
+
+JOINERS = {
+    "confluent": join_confluent,
+    "kafka-python": join_kafka_python,
+    "aiokafka": lambda *words: asyncio.run(join_aiokafka(*words)),
+}
 PRODUCERS = {"confluent": produce_confluent, "kafka-python": produce_kafka_python}
 CONSUMERS = {
     "confluent": consume_confluent,
@@ -241,6 +359,11 @@ def main(client, verb, bootstrap, topic, *words):
         log = Log(log_path)
         PRODUCERS[client](bootstrap, topic, path, int(first), int(end), name, float(rate), log)
         log.close(int(end) - int(first))
+    elif verb == "join":
+        group, strategy, path = words
+        JOINERS[client](bootstrap, topic, group, strategy, Member(path))
+    elif verb == "committed":
+        print_committed(bootstrap, topic, *words)
     elif verb == "create":
         create_topic(bootstrap, topic, *words)
     else:

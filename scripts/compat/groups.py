@@ -1,0 +1,205 @@
+"""Groups of foreign clients: see scripts/groups.sh, which installs what this needs and calls it."""
+
+import argparse
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import brokers
+from brokers import HOME, BrokerFailed
+from demo import CLIENTS, Failed, commands, say, skipped
+
+PARTITIONS = 12
+DEADLINE_S = 120  # for each wait
+
+# {group: [(client, strategy)]}: the members of a group must have a strategy in common.
+GROUPS = {
+    "mixed": [("confluent", "range"), ("kafka-python", "range"), ("aiokafka", "range"), ("franz-go", "range"), ("java-4.3", "range"), ("java-3.9", "range")],
+    "cooperative": [("java-4.3", "cooperative-sticky"), ("confluent", "cooperative-sticky"), ("franz-go", "cooperative-sticky")],
+    "javascript": [("kafkajs", "roundrobin"), ("kafkajs", "roundrobin")],
+}
+
+
+def wait_for(what, done):
+    """Looks again and again until done() is true; its value. Errors: Failed, after DEADLINE_S."""
+    until = time.monotonic() + DEADLINE_S
+    while True:
+        value = done()
+        if value:
+            return value
+        if time.monotonic() > until:
+            raise Failed(f"not within {DEADLINE_S} s: {what}")
+        time.sleep(0.1)
+
+
+class Member:
+    """One process of one client in a group."""
+
+    def __init__(self, work, number, client, strategy, group, bootstrap):
+        self.name = f"{group}-{number}-{client}"
+        self.out = work / f"{self.name}.out"
+        self.errors = work / f"{self.name}.errors"
+        self.out.touch()
+        command = [*commands()[client][0], "join", bootstrap, "events", group, strategy, str(self.out)]
+        with open(self.errors, "wb") as errors:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True)
+
+    def read(self):
+        """{(partition, offset): value} of what it has written so far; a line that was cut by a kill does not count."""
+        whole = self.out.read_bytes().split(b"\n")[:-1]
+        return {(int(p), int(o)): v for p, o, v in (line.split(b"\t", 2) for line in whole)}
+
+    def check_alive(self):
+        if self.process.poll() is not None:
+            raise Failed(f"{self.name} ended with {self.process.returncode}: {self.errors.read_text(errors='replace')[-2000:]}")
+
+    def end(self, number):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise Failed(f"{self.name} did not leave within 30 s") from None
+
+
+class Run:
+    def __init__(self, options, work, broker):
+        self.options, self.work, self.broker = options, work, broker
+        self.sent = 0
+        self.members = []
+
+    def python(self, *words):
+        done = subprocess.run([HOME / "python/bin/python", CLIENTS / "python/client.py", "confluent", *map(str, words)], capture_output=True, text=True)
+        if done.returncode:
+            raise Failed(f"{words[0]}: {done.stderr.strip()}")
+        return done.stdout
+
+    def produce(self, count):
+        """Sends so many more records; every value is another."""
+        path, first = self.work / "input", self.sent
+        with open(path, "ab") as file:
+            file.writelines(b"key-%d\tvalue-%d\n" % (n % 997, n) for n in range(first, first + count))
+        self.sent += count
+        self.python("produce", self.broker.address, "events", path, first, self.sent, "p", 50_000, self.work / "acks")
+
+    def seen(self, group):
+        return {value for member in self.members if member.name.startswith(group + "-") for value in member.read().values()}
+
+    def wait_all_read(self, groups):
+        everything = {b"value-%d" % n for n in range(self.sent)}
+
+        def done():
+            for member in self.members:
+                if member.process.poll() is None or member in self.ended:
+                    continue
+                member.check_alive()
+            return all(self.seen(group) == everything for group in groups)
+
+        wait_for(f"all {self.sent} records read by each group ({ {group: len(self.seen(group)) for group in groups} })", done)
+
+    def committed(self, group):
+        lines = self.python("committed", self.broker.address, "events", group).splitlines()
+        return [tuple(map(int, line.split())) for line in lines]
+
+    def join(self, group, client, strategy):
+        member = Member(self.work, len(self.members), client, strategy, group, self.broker.address)
+        self.members.append(member)
+        return member
+
+    def all(self):
+        self.ended = []
+        missing = skipped()
+        groups = {}
+        for group, members in GROUPS.items():
+            members = [(client, strategy) for client, strategy in members if commands()[client][1] not in missing]
+            if len(members) < 2:
+                say(f"{group}: skipped: {missing}")
+            else:
+                groups[group] = members
+        self.python("create", self.broker.address, "events", PARTITIONS)
+        each = self.options.records // 4
+        self.produce(each)
+        for group, members in groups.items():
+            self.join(group, *members[0])
+        self.wait_all_read(groups)
+        say(f"one member each: {self.sent} records read by {', '.join(groups)}")
+
+        for group, members in groups.items():
+            for client, strategy in members[1:]:
+                self.join(group, client, strategy)
+        self.produce(each)
+        self.wait_all_read(groups)
+        say(f"{len(self.members)} members: {self.sent} records read")
+
+        # In each group one member is killed and, where there are enough, one leaves.
+        for group in groups:
+            own = [member for member in self.members if member.name.startswith(group + "-")]
+            for member, number in zip(own[:-1], (signal.SIGKILL, signal.SIGTERM)):
+                self.ended.append(member)
+                member.end(number)
+        self.produce(each)
+        self.wait_all_read(groups)
+        say(f"{len(self.ended)} members killed or gone: {self.sent} records read by the others")
+
+        self.broker.kill()
+        self.broker.start()
+        self.produce(each)
+        self.wait_all_read(groups)
+        say(f"broker killed and started: {self.sent} records read")
+        for member in self.members:
+            if member not in self.ended:
+                member.check_alive()
+                self.ended.append(member)
+                member.end(signal.SIGTERM)
+        for group in groups:
+            positions = self.committed(group)
+            behind = [(partition, offset, end) for partition, offset, end in positions if offset != end and end > 0]
+            if behind:
+                raise Failed(f"{group}: committed (partition, offset, end): {behind}")
+            say(f"{group}: committed to the end in {len(positions)} partitions")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="groups.sh")
+    parser.add_argument("--records", type=int, default=20_000, help="records in all (default 20000)")
+    parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
+    parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
+    parser.add_argument("--keep", action="store_true", help="keep the folder")
+    options = parser.parse_args()
+    work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-groups-"))
+    settings = ["group.initial.rebalance.delay.ms=200"]
+    if options.broker == "kafka":
+        broker = brokers.Kafka(work / "broker", settings)
+    else:
+        broker = brokers.Yeoul(work / "broker", options.binary or brokers.ROOT / "target/release/yeoul", settings)
+    run = Run(options, work, broker)
+    passed = False
+    try:
+        broker.start()
+        run.all()
+        broker.stop()
+        passed = True
+        say("groups: passed")
+    except (Failed, BrokerFailed) as failed:
+        say(f"groups: FAILED: {failed}")
+    finally:
+        for member in run.members:
+            if member.process.poll() is None:
+                member.process.kill()
+                member.process.wait()
+        broker.close()
+        if passed and not options.keep:
+            shutil.rmtree(work)
+        else:
+            say(f"kept: {work}")
+    sys.exit(0 if passed else 1)
+
+
+if __name__ == "__main__":
+    main()
