@@ -316,14 +316,14 @@ async def join_aiokafka(bootstrap, topic, group, strategy, member):
     await consumer.start()
     try:
         while not member.leaving:
-            read = await consumer.getmany(timeout_ms=500, max_records=200)
-            for batch in read.values():
-                member.batch((record.partition, record.offset, record.value) for record in batch)
-            if read:
-                try:
+            try:
+                read = await consumer.getmany(timeout_ms=500, max_records=200)
+                for batch in read.values():
+                    member.batch((record.partition, record.offset, record.value) for record in batch)
+                if read:
                     await consumer.commit()
-                except KafkaError:
-                    pass
+            except KafkaError:
+                pass
     finally:
         await consumer.stop()
 
