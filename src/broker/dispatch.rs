@@ -73,6 +73,9 @@ pub async fn admit(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: BytesM
         ApiKey::Fetch => handlers::fetch::admit(shard, connection, head, &body),
         ApiKey::JoinGroup => admit_join(shard, connection, head, header.client_id, &body),
         ApiKey::OffsetCommit => handlers::offset_commit::admit(shard, head, &body).await,
+        ApiKey::ConsumerGroupHeartbeat => {
+            admit_consumer(shard, connection, head, header.client_id, &body)
+        }
         _ => admit_plain(shard, connection, head, &body),
     }
 }
@@ -146,6 +149,9 @@ fn admit_group(
         ApiKey::OffsetFetch => plain(shard, head, body, move |shard, request| async move {
             handlers::offset_fetch::handle(&shard, request, version).await
         }),
+        ApiKey::ConsumerGroupDescribe => plain(shard, head, body, |shard, request| async move {
+            handlers::consumer_group_describe::handle(&shard, request).await
+        }),
         ApiKey::OffsetDelete => plain(shard, head, body, |shard, request| async move {
             handlers::offset_delete::handle(&shard, request).await
         }),
@@ -207,6 +213,20 @@ fn admit_admin(shard: Rc<Shard>, head: Head, body: &BytesMut) -> Admitted {
         // In the table of what is served, and not here: our own mistake, found by a test.
         other => panic!("{} is served but has no handler", other.name()),
     }
+}
+
+/// ConsumerGroupHeartbeat is told who the client says it is.
+fn admit_consumer(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    head: Head,
+    client_id: Option<String>,
+    body: &BytesMut,
+) -> Admitted {
+    let (shard, connection) = (Rc::clone(shard), Rc::clone(connection));
+    plain(shard, head, body, move |shard, request| async move {
+        handlers::consumer_group_heartbeat::handle(&shard, &connection, client_id, request).await
+    })
 }
 
 /// JoinGroup is told who the client says it is.

@@ -16,6 +16,7 @@ use crate::group::classic::sync::{HeartbeatError, MemberError, SyncError};
 use crate::group::commit::{
     CommitError, DeleteOffsetsError, FetchError, MetadataTooLarge, SubscribedToTopic,
 };
+use crate::group::consumer::heartbeat::ConsumerError;
 use crate::metadata::alter::{ConfigChangeError, CreatePartitionsError, DeleteTopicError};
 use crate::metadata::commands::CommandError;
 use crate::metadata::create_topics::CreateTopicError;
@@ -253,6 +254,24 @@ pub fn heartbeat_code(error: HeartbeatError) -> ErrorCode {
         HeartbeatError::FencedInstance => ErrorCode::FencedInstanceId,
         HeartbeatError::IllegalGeneration => ErrorCode::IllegalGeneration,
         HeartbeatError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
+    }
+}
+
+/// For ConsumerGroupHeartbeat.
+impl From<&ConsumerError> for Told {
+    fn from(error: &ConsumerError) -> Told {
+        match error {
+            ConsumerError::Invalid(reason) => Told::new(ErrorCode::InvalidRequest, *reason),
+            ConsumerError::NoGroup => Told::code(ErrorCode::GroupIdNotFound),
+            ConsumerError::UnknownMember => Told::code(ErrorCode::UnknownMemberId),
+            ConsumerError::FencedEpoch => Told::code(ErrorCode::FencedMemberEpoch),
+            ConsumerError::UnreleasedInstance => Told::code(ErrorCode::UnreleasedInstanceId),
+            ConsumerError::FencedInstance => Told::code(ErrorCode::FencedInstanceId),
+            ConsumerError::UnsupportedAssignor => Told::code(ErrorCode::UnsupportedAssignor),
+            ConsumerError::InvalidRegex => Told::code(ErrorCode::InvalidRegularExpression),
+            ConsumerError::GroupFull => Told::code(ErrorCode::GroupMaxSizeReached),
+            ConsumerError::Busy => Told::code(ErrorCode::CoordinatorNotAvailable),
+        }
     }
 }
 

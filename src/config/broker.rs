@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::ConfigError;
-use super::groups::GroupConfig;
+use super::groups::{GroupConfig, MigrationPolicy};
 use super::keys::{Scope, Setting, find};
 use super::layers::Layers;
 use super::listener::{HostPort, Listener, parse_listeners};
@@ -385,6 +385,16 @@ impl<'a> View<'a> {
             max_session_timeout_ms: self.number("group.max.session.timeout.ms"),
             initial_rebalance_delay_ms: self.number("group.initial.rebalance.delay.ms"),
             max_size: self.number("group.max.size"),
+            consumer_session_timeout_ms: self.number("group.consumer.session.timeout.ms"),
+            consumer_heartbeat_interval_ms: self.number("group.consumer.heartbeat.interval.ms"),
+            consumer_assignment_interval_ms: self.number("group.consumer.assignment.interval.ms"),
+            consumer_max_size: self.number("group.consumer.max.size"),
+            consumer_migration_policy: match self.word("group.consumer.migration.policy") {
+                "disabled" => MigrationPolicy::Disabled,
+                "upgrade" => MigrationPolicy::Upgrade,
+                "downgrade" => MigrationPolicy::Downgrade,
+                _ => MigrationPolicy::Bidirectional,
+            },
             offset_metadata_max_bytes: self.number("offset.metadata.max.bytes"),
             offsets_retention_minutes: self.number("offsets.retention.minutes"),
             offsets_retention_check_interval_ms: self.number("offsets.retention.check.interval.ms"),

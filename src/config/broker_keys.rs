@@ -2,6 +2,7 @@
 //!
 //! Home: pure, constant data of `keys.rs`, sorted by name.
 
+use super::groups::MIGRATION_POLICIES;
 use super::keys::{Effect, Kind, Legal, Scope, Setting, Unit};
 use super::topic_keys::{
     CLEANUP_POLICIES, COMPRESSION_TYPES, FLUSH_POLICIES, LONG_MAX, SEGMENT_BYTES_MIN,
@@ -153,20 +154,51 @@ pub const BROKER_SETTINGS: &[Setting] = &[
          (auto) chosen by peer.",
     )
     .legal(Legal::OneOf(FETCH_PATHS)),
-    described("group.consumer.assignment.interval.ms", Kind::Int, Some("1000"))
-        .unit(Unit::Ms)
-        .dynamic(),
+    honoured(
+        "group.consumer.assignment.interval.ms",
+        Kind::Int,
+        Some("1000"),
+        "How often a consumer group's assignment is computed at most.",
+    )
+    .legal(Legal::AtLeast(0))
+    .unit(Unit::Ms),
     described("group.consumer.assignors", Kind::List, Some("uniform,range")),
-    described("group.consumer.heartbeat.interval.ms", Kind::Int, Some("5000")).unit(Unit::Ms),
+    honoured(
+        "group.consumer.heartbeat.interval.ms",
+        Kind::Int,
+        Some("5000"),
+        "How often members of a consumer group are told to be heard.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms),
     described("group.consumer.max.assignment.interval.ms", Kind::Int, Some("15000")).unit(Unit::Ms),
     described("group.consumer.max.heartbeat.interval.ms", Kind::Int, Some("15000")).unit(Unit::Ms),
     described("group.consumer.max.session.timeout.ms", Kind::Int, Some("60000")).unit(Unit::Ms),
-    described("group.consumer.max.size", Kind::Int, Some("2147483647")),
-    described("group.consumer.migration.policy", Kind::String, Some("bidirectional")),
+    honoured(
+        "group.consumer.max.size",
+        Kind::Int,
+        Some("2147483647"),
+        "Members of a consumer group at most.",
+    )
+    .legal(Legal::AtLeast(1)),
+    honoured(
+        "group.consumer.migration.policy",
+        Kind::String,
+        Some("bidirectional"),
+        "Whether groups with members may change between the classic and the consumer protocol.",
+    )
+    .legal(Legal::OneOf(MIGRATION_POLICIES)),
     described("group.consumer.min.assignment.interval.ms", Kind::Int, Some("0")).unit(Unit::Ms),
     described("group.consumer.min.heartbeat.interval.ms", Kind::Int, Some("5000")).unit(Unit::Ms),
     described("group.consumer.min.session.timeout.ms", Kind::Int, Some("45000")).unit(Unit::Ms),
-    described("group.consumer.session.timeout.ms", Kind::Int, Some("45000")).unit(Unit::Ms),
+    honoured(
+        "group.consumer.session.timeout.ms",
+        Kind::Int,
+        Some("45000"),
+        "How long a member of a consumer group may be silent.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms),
     described("group.coordinator.append.linger.ms", Kind::Int, Some("-1")).unit(Unit::Ms),
     described("group.coordinator.background.threads", Kind::Int, Some("2")),
     described("group.coordinator.cached.buffer.max.bytes", Kind::Int, Some("1048588"))

@@ -13,6 +13,16 @@ pub struct GroupConfig {
     pub initial_rebalance_delay_ms: i32,
     /// `group.max.size`.
     pub max_size: i32,
+    /// `group.consumer.session.timeout.ms`.
+    pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.assignment.interval.ms`.
+    pub consumer_assignment_interval_ms: i32,
+    /// `group.consumer.max.size`.
+    pub consumer_max_size: i32,
+    /// `group.consumer.migration.policy`.
+    pub consumer_migration_policy: MigrationPolicy,
     /// `offset.metadata.max.bytes`.
     pub offset_metadata_max_bytes: i32,
     /// `offsets.retention.minutes`.
@@ -26,3 +36,19 @@ pub struct GroupConfig {
     /// `offsets.topic.segment.bytes`.
     pub offsets_topic_segment_bytes: i32,
 }
+
+/// `group.consumer.migration.policy`: whether groups with members may change their protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// They may not.
+    Disabled,
+    /// From classic to KIP-848.
+    Upgrade,
+    /// From KIP-848 to classic.
+    Downgrade,
+    /// Both.
+    Bidirectional,
+}
+
+/// Names of the policies.
+pub const MIGRATION_POLICIES: &[&str] = &["disabled", "upgrade", "downgrade", "bidirectional"];

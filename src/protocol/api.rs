@@ -132,8 +132,8 @@ api_keys! {
     DescribeTransactions = 65, Some(0), None;
     ListTransactions = 66, Some(0), None;
     AllocateProducerIds = 67, Some(0), None;
-    ConsumerGroupHeartbeat = 68, Some(0), None;
-    ConsumerGroupDescribe = 69, Some(0), None;
+    ConsumerGroupHeartbeat = 68, Some(0), Some(0..=1);
+    ConsumerGroupDescribe = 69, Some(0), Some(0..=1);
     ControllerRegistration = 70, Some(0), None;
     GetTelemetrySubscriptions = 71, Some(0), None;
     PushTelemetry = 72, Some(0), None;
