@@ -21,6 +21,7 @@ GROUPS = {
     "mixed": [("confluent", "range"), ("kafka-python", "range"), ("aiokafka", "range"), ("franz-go", "range"), ("java-4.3", "range"), ("java-3.9", "range")],
     "cooperative": [("java-4.3", "cooperative-sticky"), ("confluent", "cooperative-sticky"), ("franz-go", "cooperative-sticky")],
     "javascript": [("kafkajs", "roundrobin"), ("kafkajs", "roundrobin")],
+    "kip848": [("java-4.3", "consumer"), ("confluent", "consumer"), ("java-4.3", "consumer")],
 }
 
 
@@ -174,6 +175,8 @@ def main():
     options = parser.parse_args()
     work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-groups-"))
     settings = ["group.initial.rebalance.delay.ms=200"]
+    for name, ms in (("session.timeout", 6000), ("heartbeat.interval", 1000)):
+        settings += [f"group.consumer.min.{name}.ms={ms}", f"group.consumer.{name}.ms={ms}"]
     if options.broker == "kafka":
         broker = brokers.Kafka(work / "broker", settings)
     else:

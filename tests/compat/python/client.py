@@ -249,15 +249,14 @@ class Member:
 def join_confluent(bootstrap, topic, group, strategy, member):
     from confluent_kafka import Consumer, KafkaException
 
+    classic = {"partition.assignment.strategy": strategy, "session.timeout.ms": 6000, "heartbeat.interval.ms": 500}
     consumer = Consumer({
         "bootstrap.servers": bootstrap,
         "group.id": group,
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
-        "partition.assignment.strategy": strategy,
-        "session.timeout.ms": 6000,
-        "heartbeat.interval.ms": 500,
         "log_level": 2,
+        **({"group.protocol": "consumer"} if strategy == "consumer" else classic),
     })
     consumer.subscribe([topic])
     while not member.leaving:
