@@ -100,6 +100,13 @@ impl SparseIndex {
         after.checked_sub(1).map(|at| self.entries[at])
     }
 
+    /// Whether `header` may be that of the batch at `position`: false only if the batch is indexed
+    /// and had another. A batch's own checksum covers neither base offset nor epoch (W10).
+    pub(super) fn confirms(&self, position: u64, header: &[u8]) -> bool {
+        let at = self.entries.binary_search_by_key(&position, |e| u64::from(e.position));
+        at.ok().is_none_or(|at| self.entries[at].header_crc == crc32c(header))
+    }
+
     /// The first entry after `offset`.
     pub(super) fn after(&self, offset: Offset) -> Option<Entry> {
         let after = self.entries.partition_point(|e| self.offset_of(e) <= offset);

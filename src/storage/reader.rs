@@ -7,7 +7,8 @@
 //! Invariants
 //!   F1  Only what is written is read from a file: never a block that a write is changing behind
 //!       the written end.
-//!   F2  Bytes that came from the disk into memory are served only after their CRC was checked.
+//!   F2  Bytes that came from the disk into memory are served only after their CRC was checked,
+//!       and of indexed batches the header's, too (W10).
 //!   F3  A file slice is of a sealed segment: no one writes to it any more (W11).
 //!
 //! Per read from the disk: one read of up to a chunk, kept for those who follow; no copy. The
@@ -208,6 +209,7 @@ impl<D: Directory> Inner<D> {
     ) -> Result<(Piece, Mark), LogError> {
         let mut piece =
             Piece { slices: Vec::new(), next_offset: request.from, bytes: 0, exhausted: false };
+        let index = self.index(base).await?;
         let mut at = start;
         // The run of batches in the current chunk that goes into one slice.
         let mut run: Option<(Bytes, usize)> = None;
@@ -221,7 +223,12 @@ impl<D: Directory> Inner<D> {
                 .next_batch(base, at, limit, &mut chunk, request, &mut run, &mut piece)
                 .await
             {
-                Ok(info) => info,
+                Ok(info) if index.borrow().confirms(at.position, &chunk[..HEADER_BYTES]) => info,
+                // W10: the batch itself is whole, but not where or when it was.
+                Ok(_) if piece.bytes == 0 && run.is_none() => {
+                    return Err(self.damaged(base, at.offset));
+                }
+                Ok(_) => break,
                 Err(error) if piece.bytes == 0 && run.is_none() => return Err(error),
                 Err(_) => break,
             };
