@@ -64,6 +64,12 @@ step_groups() {
   "$ROOT/scripts/groups.sh" --records 8000 --binary "$TARGET/release/yeoul"
 }
 
+# Kafka's administration tools.
+step_tools() {
+  cargo build --release --locked --bin yeoul
+  "$ROOT/scripts/tools.sh" --binary "$TARGET/release/yeoul"
+}
+
 # No figures are drawn from this: it shows that the benches run.
 step_bench() {
   cargo bench --locked --benches -- --test
