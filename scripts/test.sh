@@ -53,12 +53,6 @@ step_demo() {
   "$ROOT/scripts/demo.sh" --quick --binary "$TARGET/release/yeoul"
 }
 
-# Kafka's administration tools.
-step_tools() {
-  cargo build --release --locked --bin yeoul
-  "$ROOT/scripts/tools.sh" --binary "$TARGET/release/yeoul"
-}
-
 step_groups() {
   cargo build --release --locked --bin yeoul
   "$ROOT/scripts/groups.sh" --records 8000 --binary "$TARGET/release/yeoul"
