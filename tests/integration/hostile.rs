@@ -10,13 +10,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, DeleteGroupsRequest,
+    DeleteRecordsRequest, DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeQuorumRequest, ElectLeadersRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
+    IncrementalAlterConfigsRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListPartitionReassignmentsRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    UpdateFeaturesRequest, offset_fetch_request,
+};
+use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
     DescribeConfigsRequest, DescribeTopicPartitionsRequest, InitProducerIdRequest,
     ListOffsetsRequest, MetadataRequest, OffsetForLeaderEpochRequest, create_topics_request,
     delete_topics_request, describe_configs_request, describe_topic_partitions_request,
     list_offsets_request, metadata_request, offset_for_leader_epoch_request,
 };
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::protocol::{Request, StrBytes};
 use yeoul::testing::prng::Prng;
 
 use crate::broker::{Broker, Options};
@@ -133,8 +143,93 @@ fn admin_sample(key: i16, version: i16) -> Vec<u8> {
                 .with_response_partition_limit(10);
             frame_of(&request, version, 1)
         }
+        _ => group_sample(key, version),
+    }
+}
+
+/// As [`sample`], for groups, and for what needs no more than an empty list.
+fn group_sample(key: i16, version: i16) -> Vec<u8> {
+    let group = || GroupId(StrBytes::from_static_str("g"));
+    let member = || StrBytes::from_static_str("m");
+    match ApiKey::try_from(key).expect("a known API") {
+        ApiKey::FindCoordinator => {
+            let request = FindCoordinatorRequest::default();
+            plain(
+                &match version < 4 {
+                    true => request.with_key(member()),
+                    false => request.with_coordinator_keys(vec![member()]),
+                },
+                version,
+            )
+        }
+        ApiKey::JoinGroup => {
+            let mut request = JoinGroupRequest::default().with_group_id(group());
+            request = request.with_session_timeout_ms(6_000).with_member_id(member());
+            plain(&request.with_protocol_type(member()), version)
+        }
+        ApiKey::SyncGroup => plain(&SyncGroupRequest::default().with_group_id(group()), version),
+        ApiKey::Heartbeat => plain(&HeartbeatRequest::default().with_group_id(group()), version),
+        ApiKey::LeaveGroup => plain(&LeaveGroupRequest::default().with_group_id(group()), version),
+        ApiKey::OffsetCommit => {
+            plain(&OffsetCommitRequest::default().with_group_id(group()), version)
+        }
+        ApiKey::OffsetFetch => match version < 8 {
+            true => plain(&OffsetFetchRequest::default().with_group_id(group()), version),
+            false => {
+                let of = offset_fetch_request::OffsetFetchRequestGroup::default();
+                let request = OffsetFetchRequest::default();
+                plain(&request.with_groups(vec![of.with_group_id(group())]), version)
+            }
+        },
+        ApiKey::OffsetDelete => {
+            plain(&OffsetDeleteRequest::default().with_group_id(group()), version)
+        }
+        ApiKey::DescribeGroups => {
+            plain(&DescribeGroupsRequest::default().with_groups(vec![group()]), version)
+        }
+        ApiKey::ListGroups => plain(&ListGroupsRequest::default(), version),
+        ApiKey::DeleteGroups => {
+            plain(&DeleteGroupsRequest::default().with_groups_names(vec![group()]), version)
+        }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let request = ConsumerGroupHeartbeatRequest::default().with_group_id(group());
+            plain(&request.with_member_id(member()).with_member_epoch(7), version)
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            plain(&ConsumerGroupDescribeRequest::default().with_group_ids(vec![group()]), version)
+        }
+        _ => empty_sample(key, version),
+    }
+}
+
+/// As [`sample`], asking for nothing.
+fn empty_sample(key: i16, version: i16) -> Vec<u8> {
+    match ApiKey::try_from(key).expect("a known API") {
+        ApiKey::CreatePartitions => plain(&CreatePartitionsRequest::default(), version),
+        ApiKey::DeleteRecords => plain(&DeleteRecordsRequest::default(), version),
+        ApiKey::IncrementalAlterConfigs => {
+            plain(&IncrementalAlterConfigsRequest::default(), version)
+        }
+        ApiKey::AlterConfigs => plain(&AlterConfigsRequest::default(), version),
+        ApiKey::ListConfigResources => plain(&ListConfigResourcesRequest::default(), version),
+        ApiKey::DescribeLogDirs => plain(&DescribeLogDirsRequest::default(), version),
+        ApiKey::DescribeProducers => plain(&DescribeProducersRequest::default(), version),
+        ApiKey::DescribeQuorum => plain(&DescribeQuorumRequest::default(), version),
+        ApiKey::UpdateFeatures => plain(&UpdateFeaturesRequest::default(), version),
+        ApiKey::ElectLeaders => plain(&ElectLeadersRequest::default(), version),
+        ApiKey::AlterPartitionReassignments => {
+            plain(&AlterPartitionReassignmentsRequest::default(), version)
+        }
+        ApiKey::ListPartitionReassignments => {
+            plain(&ListPartitionReassignmentsRequest::default(), version)
+        }
         other => panic!("{other:?} is served, but no hostile frames are made for it: add a sample"),
     }
+}
+
+/// A frame in this version, or in the last one that the test's codec knows.
+fn plain<R: Request>(request: &R, version: i16) -> Vec<u8> {
+    frame_of(request, version.clamp(R::VERSIONS.min, R::VERSIONS.max), 1)
 }
 
 /// A broker with one topic, and an honest client that produces and fetches all the while.
