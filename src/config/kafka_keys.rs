@@ -4,7 +4,7 @@
 //! Home: pure, constant data of `keys.rs`, sorted by name.
 //!
 //! What would change who may connect, what is encrypted or where data goes is refused unless it is
-//! the default ([`Effect::DefaultOnly`]): nobody is to believe in a lock that is not there.
+//! the default (`Effect::DefaultOnly`): nobody is to believe in a lock that is not there.
 //!
 //! Source: names, types and defaults as the Kafka 4.3.1 broker describes them.
 
