@@ -279,6 +279,9 @@ impl Main {
         metrics.holding.partitions = replicas.len() as u64;
         metrics.holding.log_bytes = replicas.iter().map(|replica| replica.log.bytes()).sum();
         metrics.holding.tail_bytes = self.log_shared.tail.used() as u64;
+        let (running, loading) = self.groups.counts();
+        metrics.holding.coordinators = running as u64;
+        metrics.holding.coordinators_loading = loading as u64;
         metrics.fetch.sessions = self.shard.sessions.borrow().len() as u64;
         self.doors.count(&mut metrics.connections);
         metrics

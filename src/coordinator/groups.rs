@@ -137,7 +137,7 @@ impl Coordinators {
 
     /// Loads and serves one coordinator. Returns how it ended.
     async fn run(&self, partition: TopicPartition, replica: &Rc<Replica>, number: u64) -> Ended {
-        let core = match load(replica, self.settings.clone()).await {
+        let mut core = match load(replica, self.settings.clone()).await {
             Ok(core) => core,
             Err(error) if self.is_loading(partition, number) => {
                 tracing::error!(%error, topic = self.topic, partition = partition.partition.0,
@@ -150,7 +150,6 @@ impl Coordinators {
             return Ended::Stopped;
         }
         let topics = || Arc::new(ImageTopics(self.image.borrow().clone()));
-        let mut core = core;
         core.set_topics(topics());
         let running = Running::start(Rc::clone(replica), core);
         let slot = Slot::Running(Rc::clone(&running));
@@ -164,6 +163,7 @@ impl Coordinators {
         let ended = running.settle().await;
         let _ = timer.await; // ends with the coordinator
         if ended == Ended::Failed {
+            // C2 of `running`: nobody else has ended it, so its slot is still its own.
             self.slots.borrow_mut().insert(partition, Slot::Loading(number, Vec::new()));
         }
         ended

@@ -4,9 +4,11 @@
 //! Out:  a core to which each of its records was replayed.
 //! Home: the partition's shard; yields, so that others go on meanwhile.
 
+use crate::group::codec;
 use crate::group::coordinator::GroupCoordinator;
 use crate::group::settings::GroupSettings;
 use crate::io::slice::Slice;
+use crate::protocol::records::RecordError;
 use crate::record::batch::{Batch, Codec, batches};
 use crate::record::compression::Decompressor;
 use crate::record::control::{Control, Outcome};
@@ -15,8 +17,6 @@ use crate::replica::local::Replica;
 use crate::shard::tasks;
 use crate::storage::log::LogError;
 use crate::storage::reader::{ReadPath, ReadRequest};
-
-use super::record_codec;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -28,10 +28,15 @@ const UNPACKED_BYTES_MAX: usize = 64 << 20;
 pub(super) enum LoadError {
     /// It could not be read.
     Log(LogError),
-    /// A batch that passed its checksum cannot be parsed.
+    /// A batch that passed its checksum cannot be parsed, or a record of a known type in it.
     BadBatch {
         /// Its base offset.
         base_offset: i64,
+    },
+    /// Records that should be there cannot be had.
+    Gap {
+        /// The first of them.
+        from: i64,
     },
 }
 
@@ -40,6 +45,7 @@ impl std::fmt::Display for LoadError {
         match self {
             Self::Log(error) => error.fmt(f),
             Self::BadBatch { base_offset } => write!(f, "bad batch at offset {base_offset}"),
+            Self::Gap { from } => write!(f, "no records from offset {from} on"),
         }
     }
 }
@@ -72,7 +78,7 @@ pub(super) async fn load(
             }
         }
         if read.next_offset <= from {
-            break; // nothing but a gap is left
+            return Err(LoadError::Gap { from: from.0 }); // a part of the state is not the state
         }
         from = read.next_offset;
     }
@@ -90,8 +96,7 @@ impl Working {
         let header = batch.header();
         let bad = || LoadError::BadBatch { base_offset: header.base_offset().0 };
         let attributes = header.attributes();
-        let codec = attributes.codec().map_err(|_| bad())?;
-        let payload = match codec {
+        let payload = match attributes.codec().map_err(|_| bad())? {
             Codec::None => batch.payload(),
             packed => {
                 let unpacked = &mut self.unpacked;
@@ -112,8 +117,14 @@ impl Working {
                     ),
                     Control::Other { .. } => {}
                 }
-            } else if let Some(record) = record_codec::decode(record.key, record.value) {
-                core.replay(&record, producer);
+                continue;
+            }
+            match codec::decode(record.key.ok_or_else(bad)?, record.value) {
+                Ok(Some(record)) => core.replay(&record, producer),
+                Ok(None) => {}
+                // Of a later Kafka, or of features that are not here: skipped, as Kafka does.
+                Err(RecordError::UnknownType { .. }) => {}
+                Err(_) => return Err(bad()),
             }
         }
         Ok(())

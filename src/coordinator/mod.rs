@@ -11,6 +11,5 @@ pub mod groups;
 pub mod settings;
 
 mod load;
-mod record_codec;
 mod running;
 mod topics;

@@ -10,6 +10,7 @@
 //!   C2  If something cannot be stored, state and log have parted: everything that waits is
 //!       answered, and this coordinator ends. Whoever runs it loads the log anew.
 //!   C3  No `RefCell` borrow lives across an await.
+//!   C4  What waits here is bounded by the requests that connections may have in flight.
 //!
 //! Not here: loading (`load.rs`), which coordinators there are (`groups.rs`).
 
@@ -18,6 +19,9 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use crate::group::codec::{self, Encoded};
 use crate::group::commit::DeletedTopic;
 use crate::group::consumer::topics::Topics;
 use crate::group::coordinator::GroupCoordinator;
@@ -34,7 +38,6 @@ use crate::shard::sync::{Event, OnceReceiver, OnceSender, oneshot};
 use crate::shard::{tasks, timers};
 
 use super::call::{Answer, CoordinatorReply, GroupCall, Unavailable};
-use super::record_codec;
 
 /// Records of one step go into batches of about this size, well below `max.message.bytes`.
 const BATCH_BYTES: usize = 256 << 10;
@@ -141,11 +144,9 @@ impl Running {
         let mut stored = Vec::new();
         let mut builder = BatchBuilder::new(Codec::None);
         for record in records {
-            let (key, value) = record_codec::encode(record);
-            if builder.record_count() > 0
-                && builder.record_bytes() + key.len() + value.as_ref().map_or(0, bytes::Bytes::len)
-                    > BATCH_BYTES
-            {
+            let Encoded { key, value } = codec::encode(record).expect("the core checks names");
+            let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
+            if builder.record_count() > 0 && builder.record_bytes() + bytes > BATCH_BYTES {
                 let full = std::mem::replace(&mut builder, BatchBuilder::new(Codec::None));
                 stored.push(self.append_batch(full, now));
             }
@@ -215,8 +216,11 @@ impl Running {
             };
             for one in stored {
                 if !matches!(one.await, Ok(Ok(_))) {
-                    self.end(Unavailable::NotStored);
-                    return Ended::Failed;
+                    // A partition that goes fails what waits at it, too; it was told to end then.
+                    return match self.end(Unavailable::NotStored) {
+                        true => Ended::Failed,
+                        false => Ended::Stopped,
+                    };
                 }
             }
             let settled = self.unsettled.borrow_mut().pop_front();
@@ -252,10 +256,10 @@ impl Running {
         }
     }
 
-    /// Ends this coordinator and answers all that waits.
-    pub(super) fn end(&self, why: Unavailable) {
+    /// Ends this coordinator and answers all that waits. False: it had ended before.
+    pub(super) fn end(&self, why: Unavailable) -> bool {
         if self.ended.replace(true) {
-            return;
+            return false;
         }
         let mut step = Step::default();
         self.core.borrow_mut().unload(&mut step);
@@ -273,6 +277,7 @@ impl Running {
         }
         self.added.notify();
         self.sooner.notify();
+        true
     }
 
     fn refuse(&self, request: RequestId, why: Unavailable) {

@@ -231,7 +231,11 @@ impl Families<'_, '_> {
         let family = ("storage_log", "Bytes of logs on disk", bytes.clone());
         self.gauge(&family, |m| m.holding.log_bytes)?;
         let family = ("memory_tail", "Bytes of recent records in memory", bytes);
-        self.gauge(&family, |m| m.holding.tail_bytes)
+        self.gauge(&family, |m| m.holding.tail_bytes)?;
+        let family = ("kafka_coordinators_serving", "Group coordinators that serve", None);
+        self.gauge(&family, |m| m.holding.coordinators)?;
+        let family = ("kafka_coordinators_loading", "Group coordinators whose logs are read", None);
+        self.gauge(&family, |m| m.holding.coordinators_loading)
     }
 
     fn process(&mut self) -> fmt::Result {

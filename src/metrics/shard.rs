@@ -127,6 +127,10 @@ pub struct HoldingMetrics {
     pub log_bytes: u64,
     /// Gauge: bytes of recent records in memory.
     pub tail_bytes: u64,
+    /// Gauge: group coordinators that serve.
+    pub coordinators: u64,
+    /// Gauge: group coordinators whose logs are being read.
+    pub coordinators_loading: u64,
 }
 
 /// Everything one shard counts.
@@ -189,6 +193,8 @@ impl ShardMetrics {
         self.holding.partitions += other.holding.partitions;
         self.holding.log_bytes += other.holding.log_bytes;
         self.holding.tail_bytes += other.holding.tail_bytes;
+        self.holding.coordinators += other.holding.coordinators;
+        self.holding.coordinators_loading += other.holding.coordinators_loading;
     }
 }
 

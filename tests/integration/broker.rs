@@ -10,6 +10,8 @@
 //!   B3  Nothing is left: no process, no folder.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -235,6 +237,20 @@ impl Broker {
     /// A new client connection.
     pub fn connect(&self) -> Connection {
         Connection::open(&self.kafka)
+    }
+
+    /// The values of the metric lines in which all of `words` are, added up.
+    pub fn metric(&self, words: &[&str]) -> f64 {
+        let mut stream = TcpStream::connect(&self.admin).expect("the admin endpoint");
+        let request = b"GET /public_metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("answered");
+        let wanted = |line: &&str| words.iter().all(|word| line.contains(word));
+        let values = text.lines().filter(wanted).filter_map(|line| line.rsplit(' ').next());
+        let values: Vec<f64> = values.filter_map(|value| value.parse().ok()).collect();
+        assert!(!values.is_empty(), "{words:?} are not among the metrics:\n{text}");
+        values.iter().sum()
     }
 
     /// The most memory it ever held, bytes.

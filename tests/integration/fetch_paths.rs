@@ -5,8 +5,6 @@
 //! Out:  what the client reads back, and what the broker counts as sent by `sendfile`.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use yeoul::client::admin::{NewTopic, create_topics};
@@ -85,16 +83,7 @@ fn read_all_back(client: &mut Client) {
 
 /// Bytes that went out by `sendfile`, all shards added up.
 fn sendfile_bytes(broker: &Broker) -> f64 {
-    let mut stream = TcpStream::connect(&broker.admin).expect("the admin endpoint");
-    let request = b"GET /public_metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    stream.write_all(request).expect("sent");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("answered");
-    let of_path = |line: &&str| line.contains("fetched_bytes") && line.contains("\"sendfile\"");
-    let values = text.lines().filter(of_path).filter_map(|line| line.rsplit(' ').next());
-    let values: Vec<f64> = values.filter_map(|value| value.parse().ok()).collect();
-    assert!(!values.is_empty(), "not among the metrics:\n{text}");
-    values.iter().sum()
+    broker.metric(&["fetched_bytes", "\"sendfile\""])
 }
 
 fn check(path: &str, shards: u16) {

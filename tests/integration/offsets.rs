@@ -3,6 +3,8 @@
 //! In:   commits over the wire, kills, topics deleted.
 //! Out:  what OffsetFetch, ListGroups, DescribeGroups, OffsetDelete and DeleteGroups say.
 
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::{
@@ -256,4 +258,51 @@ fn a_broker_that_loads_says_so_or_knows_everything() {
         }
         assert!(began.elapsed() < PATIENCE, "it does not load");
     }
+}
+
+/// Waits until no coordinator reads its log any more.
+fn loaded(broker: &Broker) {
+    let began = Instant::now();
+    while broker.metric(&["coordinators_loading"]) > 0.0 {
+        assert!(began.elapsed() < PATIENCE, "a coordinator loads for ever");
+    }
+}
+
+/// The topic of positions goes while commits are on their way: its coordinators go with it, and
+/// those of the topic that takes its place know nothing, and serve.
+#[test]
+fn coordinators_go_with_their_topic_and_begin_anew() {
+    const CLIENTS: usize = 4;
+    /// Commits that each client sends before it looks for an answer.
+    const AT_ONCE: usize = 100;
+    let (broker, mut connection) = committed();
+    let coordinators = broker.metric(&["coordinators_serving"]);
+    let (committing, begun) = (AtomicBool::new(true), Barrier::new(CLIENTS + 1));
+    std::thread::scope(|threads| {
+        for _ in 0..CLIENTS {
+            threads.spawn(|| {
+                let mut connection = broker.connect();
+                begun.wait();
+                while committing.load(Ordering::Relaxed) {
+                    let commits = (0..AT_ONCE).map(|at| commit_of(&name_of(at % GROUPS), &[1], 5));
+                    let sent: Vec<i32> =
+                        commits.map(|one| connection.send(&one, 8).expect("taken")).collect();
+                    for id in sent {
+                        connection.receive::<OffsetCommitRequest>(8, id).expect("answered");
+                    }
+                }
+            });
+        }
+        begun.wait();
+        assert_eq!(connection.delete_topic("__consumer_offsets"), 0);
+        committing.store(false, Ordering::Relaxed);
+    });
+    loaded(&broker);
+    assert_eq!(broker.metric(&["coordinators_serving"]), 0.0);
+    let name = name_of(0);
+    find_coordinator(&mut connection, &name);
+    commit(&mut connection, &name, &[0], 9);
+    assert_eq!(positions(&mut connection, &names())[0], (name, vec![(0, 9)]));
+    loaded(&broker);
+    assert_eq!(broker.metric(&["coordinators_serving"]), coordinators);
 }
