@@ -71,11 +71,10 @@ pub async fn admit(shard: &Rc<Shard>, connection: &Rc<Connection>, frame: BytesM
     match api {
         ApiKey::Produce => handlers::produce::admit(shard, connection, head, body).await,
         ApiKey::Fetch => handlers::fetch::admit(shard, connection, head, &body),
-        ApiKey::JoinGroup => admit_join(shard, connection, head, header.client_id, &body),
-        ApiKey::OffsetCommit => handlers::offset_commit::admit(shard, head, &body).await,
-        ApiKey::ConsumerGroupHeartbeat => {
-            admit_consumer(shard, connection, head, header.client_id, &body)
+        ApiKey::JoinGroup | ApiKey::ConsumerGroupHeartbeat => {
+            admit_member(shard, connection, head, header.client_id, &body)
         }
+        ApiKey::OffsetCommit => handlers::offset_commit::admit(shard, head, &body).await,
         _ => admit_plain(shard, connection, head, &body),
     }
 }
@@ -215,22 +214,8 @@ fn admit_admin(shard: Rc<Shard>, head: Head, body: &BytesMut) -> Admitted {
     }
 }
 
-/// ConsumerGroupHeartbeat is told who the client says it is.
-fn admit_consumer(
-    shard: &Rc<Shard>,
-    connection: &Rc<Connection>,
-    head: Head,
-    client_id: Option<String>,
-    body: &BytesMut,
-) -> Admitted {
-    let (shard, connection) = (Rc::clone(shard), Rc::clone(connection));
-    plain(shard, head, body, move |shard, request| async move {
-        handlers::consumer_group_heartbeat::handle(&shard, &connection, client_id, request).await
-    })
-}
-
-/// JoinGroup is told who the client says it is.
-fn admit_join(
+/// What a member says of itself goes with who its client says it is.
+fn admit_member(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     head: Head,
@@ -239,9 +224,15 @@ fn admit_join(
 ) -> Admitted {
     let (shard, connection) = (Rc::clone(shard), Rc::clone(connection));
     let version = head.version;
-    plain(shard, head, body, move |shard, request| async move {
-        handlers::join_group::handle(&shard, &connection, client_id, request, version).await
-    })
+    match head.api {
+        ApiKey::JoinGroup => plain(shard, head, body, move |shard, request| async move {
+            handlers::join_group::handle(&shard, &connection, client_id, request, version).await
+        }),
+        _ => plain(shard, head, body, move |shard, request| async move {
+            handlers::consumer_group_heartbeat::handle(&shard, &connection, client_id, request)
+                .await
+        }),
+    }
 }
 
 /// Decodes now, handles later.
