@@ -50,5 +50,17 @@ pub enum MigrationPolicy {
     Bidirectional,
 }
 
+impl MigrationPolicy {
+    /// Whether a classic group with members may become one of KIP-848.
+    pub fn allows_upgrade(self) -> bool {
+        matches!(self, MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional)
+    }
+
+    /// Whether a KIP-848 group with members may become a classic one.
+    pub fn allows_downgrade(self) -> bool {
+        matches!(self, MigrationPolicy::Downgrade | MigrationPolicy::Bidirectional)
+    }
+}
+
 /// Names of the policies.
 pub const MIGRATION_POLICIES: &[&str] = &["disabled", "upgrade", "downgrade", "bidirectional"];

@@ -3,15 +3,14 @@
 //! In: [`BrokerConfig`]. Out: [`GroupSettings`]. Home: pure.
 
 use crate::config::broker::BrokerConfig;
-use crate::config::groups as config;
-use crate::group::settings::{GroupSettings, MigrationPolicy};
+use crate::group::settings::GroupSettings;
 
 /// What a batch adds to one record, at most: its header, the record's own and two lengths.
 const BATCH_OVERHEAD_BYTES: usize = 1_024;
 
 /// The group settings of a broker.
-pub fn group_settings(broker: &BrokerConfig) -> GroupSettings {
-    let groups = &broker.groups;
+pub fn group_settings(config: &BrokerConfig) -> GroupSettings {
+    let groups = &config.groups;
     let count = |number: i32| usize::try_from(number).expect("the table of settings says so");
     GroupSettings {
         session_timeout_ms_min: groups.min_session_timeout_ms,
@@ -22,16 +21,11 @@ pub fn group_settings(broker: &BrokerConfig) -> GroupSettings {
         consumer_heartbeat_interval_ms: groups.consumer_heartbeat_interval_ms,
         consumer_assignment_interval_ms: groups.consumer_assignment_interval_ms,
         consumer_group_size_max: count(groups.consumer_max_size),
-        consumer_migration_policy: match groups.consumer_migration_policy {
-            config::MigrationPolicy::Disabled => MigrationPolicy::Disabled,
-            config::MigrationPolicy::Upgrade => MigrationPolicy::Upgrade,
-            config::MigrationPolicy::Downgrade => MigrationPolicy::Downgrade,
-            config::MigrationPolicy::Bidirectional => MigrationPolicy::Bidirectional,
-        },
+        consumer_migration_policy: groups.consumer_migration_policy,
         offset_metadata_bytes_max: count(groups.offset_metadata_max_bytes),
         offsets_retention_ms: i64::from(groups.offsets_retention_minutes) * 60_000,
         offsets_retention_check_ms: groups.offsets_retention_check_interval_ms,
-        record_bytes_max: count(broker.message_max_bytes).saturating_sub(BATCH_OVERHEAD_BYTES),
+        record_bytes_max: count(config.message_max_bytes).saturating_sub(BATCH_OVERHEAD_BYTES),
         ..GroupSettings::default()
     }
 }

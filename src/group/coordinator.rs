@@ -21,7 +21,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::group::assignor::Assignor;
 use crate::group::classic::group::Classic;
 use crate::group::classic::join::{JoinError, JoinReply, JoinRequest};
 use crate::group::classic::sync::{
@@ -119,11 +118,6 @@ impl GroupCoordinator {
             sweep_at: Timestamp(i64::MAX),
             sweep_from: None,
         }
-    }
-
-    /// Replaces the settings; they count from now on.
-    pub fn set_settings(&mut self, settings: GroupSettings) {
-        self.settings = settings;
     }
 
     /// Replaces the broker's topics, whenever they change, and before requests come.
@@ -478,11 +472,6 @@ impl GroupCoordinator {
             Kind::Consumer(consumer) => Some(consumer),
             Kind::Simple | Kind::Classic(_) => None,
         }
-    }
-
-    /// The assignor that the KIP-848 group of this id uses; none if it is of another kind.
-    pub fn consumer_assignor(&self, id: &GroupId) -> Option<Assignor> {
-        Some(self.consumer_group(id)?.assignor(&self.settings))
     }
 
     /// Answers `SyncGroup` by an effect: of this step, or of the one in which the leader assigns.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::config::groups::MigrationPolicy;
 use crate::group::classic::join::{JoinError, JoinRequest, Joined};
 use crate::group::classic::state::State;
 use crate::group::classic::sync::{HeartbeatError, SyncError, SyncRequest};
@@ -17,7 +18,7 @@ use crate::group::fixtures::{
     with_protocols,
 };
 use crate::group::ids::{InstanceId, MemberId};
-use crate::group::settings::{GroupSettings, MigrationPolicy};
+use crate::group::settings::GroupSettings;
 use crate::group::subscription::{
     NamedPartitions, assignment, owning_subscription, parse_assignment,
 };

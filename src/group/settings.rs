@@ -7,6 +7,7 @@
 //! Each limit says what happens when it is reached. Together they bound what one group, and
 //! one coordinator partition, may cost in memory.
 
+use crate::config::groups::MigrationPolicy;
 use crate::group::assignor::Assignor;
 
 /// Groups of one coordinator partition; a further one is refused until some are gone.
@@ -64,29 +65,6 @@ pub struct GroupSettings {
     /// The largest record that the coordinator's partition takes, in bytes: its
     /// `max.message.bytes` less what a batch adds.
     pub record_bytes_max: usize,
-}
-
-/// Whether groups with members may change their protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MigrationPolicy {
-    /// `disabled`: no.
-    Disabled,
-    /// `upgrade`: from classic to KIP-848.
-    Upgrade,
-    /// `downgrade`: from KIP-848 to classic.
-    Downgrade,
-    /// `bidirectional`: both.
-    Bidirectional,
-}
-
-impl MigrationPolicy {
-    pub(super) fn allows_upgrade(self) -> bool {
-        matches!(self, MigrationPolicy::Upgrade | MigrationPolicy::Bidirectional)
-    }
-
-    pub(super) fn allows_downgrade(self) -> bool {
-        matches!(self, MigrationPolicy::Downgrade | MigrationPolicy::Bidirectional)
-    }
 }
 
 /// What one group has set for itself (`kafka-configs --entity-type groups`).

@@ -219,16 +219,13 @@ impl<D: Directory> Inner<D> {
                 piece.exhausted = true;
                 break;
             }
-            let info = match self
-                .next_batch(base, at, limit, &mut chunk, request, &mut run, &mut piece)
-                .await
-            {
-                Ok(info) if index.borrow().confirms(at.position, &chunk[..HEADER_BYTES]) => info,
-                // W10: the batch itself is whole, but not where or when it was.
-                Ok(_) if piece.bytes == 0 && run.is_none() => {
-                    return Err(self.damaged(base, at.offset));
-                }
-                Ok(_) => break,
+            let next = self.next_batch(base, at, limit, &mut chunk, request, &mut run, &mut piece);
+            let next = next.await.and_then(|info| {
+                let confirmed = index.borrow().confirms(at.position, &chunk[..HEADER_BYTES]); // W10
+                if confirmed { Ok(info) } else { Err(self.damaged(base, at.offset)) }
+            });
+            let info = match next {
+                Ok(info) => info,
                 Err(error) if piece.bytes == 0 && run.is_none() => return Err(error),
                 Err(_) => break,
             };
