@@ -15,6 +15,8 @@ from demo import CLIENTS, Failed, commands, say, skipped
 
 PARTITIONS = 12
 DEADLINE_S = 120  # for each wait
+SHARING_RECORDS = 600  # enough for every partition to get some
+SHARING_ROUNDS = 30
 
 # {group: [(client, strategy)]}: the members of a group must have a strategy in common.
 GROUPS = {
@@ -26,14 +28,11 @@ GROUPS = {
 
 
 def wait_for(what, done):
-    """Looks again and again until done() is true; its value. Errors: Failed, after DEADLINE_S."""
+    """Looks again and again until done() is true. Errors: Failed, after DEADLINE_S, with what() then."""
     until = time.monotonic() + DEADLINE_S
-    while True:
-        value = done()
-        if value:
-            return value
+    while not done():
         if time.monotonic() > until:
-            raise Failed(f"not within {DEADLINE_S} s: {what}")
+            raise Failed(f"not within {DEADLINE_S} s: {what()}")
         time.sleep(0.1)
 
 
@@ -74,6 +73,7 @@ class Run:
         self.options, self.work, self.broker = options, work, broker
         self.sent = 0
         self.members = []
+        self.ended = []
 
     def python(self, *words):
         done = subprocess.run([HOME / "python/bin/python", CLIENTS / "python/client.py", "confluent", *map(str, words)], capture_output=True, text=True)
@@ -89,20 +89,44 @@ class Run:
         self.sent += count
         self.python("produce", self.broker.address, "events", path, first, self.sent, "p", 50_000, self.work / "acks")
 
+    def of(self, group):
+        return [member for member in self.members if member.name.startswith(group + "-")]
+
     def seen(self, group):
-        return {value for member in self.members if member.name.startswith(group + "-") for value in member.read().values()}
+        return {value for member in self.of(group) for value in member.read().values()}
+
+    def check_alive(self):
+        for member in self.members:
+            if member not in self.ended:
+                member.check_alive()
 
     def wait_all_read(self, groups):
         everything = {b"value-%d" % n for n in range(self.sent)}
 
         def done():
-            for member in self.members:
-                if member.process.poll() is None or member in self.ended:
-                    continue
-                member.check_alive()
+            self.check_alive()
             return all(self.seen(group) == everything for group in groups)
 
-        wait_for(f"all {self.sent} records read by each group ({ {group: len(self.seen(group)) for group in groups} })", done)
+        wait_for(lambda: f"all {self.sent} records read by each group: { {group: len(self.seen(group)) for group in groups} }", done)
+
+    def shared(self, group, values):
+        """Whether each of `values` was read by one member alone, and each member that is there read some."""
+        there = [member for member in self.of(group) if member not in self.ended]
+        parts = [values & set(member.read().values()) for member in there]
+        return all(parts) and sum(map(len, parts)) == len(values)
+
+    def wait_shared(self, groups):
+        """Sends rounds of records until each group has shared one out: while members still come or go a record may be read twice."""
+        open_groups = set(groups)
+        for _ in range(SHARING_ROUNDS):
+            first = self.sent
+            self.produce(SHARING_RECORDS)
+            self.wait_all_read(groups)
+            values = {b"value-%d" % n for n in range(first, self.sent)}
+            open_groups -= {group for group in open_groups if self.shared(group, values)}
+            if not open_groups:
+                return
+        raise Failed(f"in {SHARING_ROUNDS} rounds a group did not share its partitions out: {sorted(open_groups)}")
 
     def committed(self, group):
         lines = self.python("committed", self.broker.address, "events", group).splitlines()
@@ -114,7 +138,6 @@ class Run:
         return member
 
     def all(self):
-        self.ended = []
         missing = skipped()
         groups = {}
         for group, members in GROUPS.items():
@@ -136,12 +159,12 @@ class Run:
                 self.join(group, client, strategy)
         self.produce(each)
         self.wait_all_read(groups)
-        say(f"{len(self.members)} members: {self.sent} records read")
+        self.wait_shared(groups)
+        say(f"{len(self.members)} members: {self.sent} records read, and shared out: each by one member, some by each")
 
         # In each group one member is killed and, where there are enough, one leaves.
         for group in groups:
-            own = [member for member in self.members if member.name.startswith(group + "-")]
-            for member, number in zip(own[:-1], (signal.SIGKILL, signal.SIGTERM)):
+            for member, number in zip(self.of(group)[:-1], (signal.SIGKILL, signal.SIGTERM)):
                 self.ended.append(member)
                 member.end(number)
         self.produce(each)
@@ -152,7 +175,8 @@ class Run:
         self.broker.start()
         self.produce(each)
         self.wait_all_read(groups)
-        say(f"broker killed and started: {self.sent} records read")
+        self.wait_shared(groups)
+        say(f"broker killed and started: {self.sent} records read, and shared out")
         for member in self.members:
             if member not in self.ended:
                 member.check_alive()
@@ -168,7 +192,7 @@ class Run:
 
 def main():
     parser = argparse.ArgumentParser(prog="groups.sh")
-    parser.add_argument("--records", type=int, default=20_000, help="records in all (default 20000)")
+    parser.add_argument("--records", type=int, default=20_000, help="records at least (default 20000)")
     parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
     parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
