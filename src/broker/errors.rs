@@ -27,7 +27,7 @@ use crate::model::topic_name::TopicNameError;
 use crate::partition::leader::{AppendError, EpochMismatch};
 use crate::partition::producers::ProducerError;
 use crate::protocol::error::ErrorCode;
-use crate::replica::request::{AppendFailure, DeleteRecordsFailure, ReadFailure};
+use crate::replica::request::{AppendFailure, DeleteRecordsFailure, MarkerFailure, ReadFailure};
 
 use super::fetch_session::SessionError;
 
@@ -202,6 +202,19 @@ fn producer_code(error: &ProducerError) -> ErrorCode {
         ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
         ProducerError::TransactionOpen { .. } => ErrorCode::InvalidTxnState,
         ProducerError::TooManyProducers => ErrorCode::NotEnoughReplicas,
+        ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
+        ProducerError::MarkerNotNewer { .. } => ErrorCode::InvalidProducerEpoch,
+        ProducerError::NotVerified { .. } => ErrorCode::InvalidTxnState,
+    }
+}
+
+/// For WriteTxnMarkers.
+pub fn marker_code(failure: MarkerFailure) -> ErrorCode {
+    match failure {
+        MarkerFailure::NotHere => ErrorCode::UnknownTopicOrPartition,
+        MarkerFailure::Fenced(error) => producer_code(&error),
+        MarkerFailure::Retriable => ErrorCode::NotEnoughReplicas,
+        MarkerFailure::Offline => ErrorCode::KafkaStorageError,
     }
 }
 

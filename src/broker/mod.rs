@@ -10,6 +10,7 @@ pub mod fetch_wait;
 pub mod groups;
 pub mod handlers;
 pub mod hints;
+pub mod markers;
 pub mod orders;
 pub mod scatter;
 pub mod service;

@@ -29,7 +29,7 @@ use crate::group::ids::RequestId;
 use crate::group::record::Record;
 use crate::group::step::{Effect, Step};
 use crate::model::time::{Micros, Timestamp};
-use crate::partition::leader::Acks;
+use crate::partition::leader::{Acks, Verification};
 use crate::record::batch::{BatchHeader, Codec};
 use crate::record::builder::{BatchBuilder, NewRecord};
 use crate::replica::local::Replica;
@@ -175,6 +175,7 @@ impl Running {
             info,
             log_append_time: Timestamp::NONE,
             acks: Acks::All,
+            verification: Verification::Off,
         };
         self.replica.append(now, item)
     }

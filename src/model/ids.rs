@@ -83,3 +83,12 @@ mod tests {
         assert_eq!(TopicId([0xff; 16]).to_string(), "_____________________w");
     }
 }
+
+/// Which rules a transaction follows. Source: KIP-890.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TransactionVersion {
+    /// Its producer keeps its epoch from one transaction to the next.
+    V1,
+    /// Each end of a transaction raises its producer's epoch, and its markers have the new one.
+    V2,
+}

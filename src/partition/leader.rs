@@ -27,9 +27,11 @@ use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::Timestamp;
 use crate::partition::epochs::{EpochEnd, EpochTable};
 use crate::partition::isr::Replicas;
-use crate::partition::producers::{ProducerError, ProducerState, Sequenced};
+use crate::partition::producers::{ProducerError, ProducerState, Sequenced, TransactionEnd};
+use crate::partition::verification::{Begun, FirstBatch, Guard, Verifications};
 use crate::partition::watermark::Watermark;
 use crate::record::batch::BatchInfo;
+use crate::record::control::EndMarker;
 
 /// What the driver has to do, or to tell others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,17 @@ pub struct AppendRules {
     pub acks: Acks,
     /// `min.insync.replicas`, 1 or more; above the number of replicas, that number counts.
     pub min_insync_replicas: usize,
+    /// Whether the first batch of a transaction needs its coordinator's word.
+    pub verification: Verification,
+}
+
+/// What stands for a transaction's coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// Nothing need: `transaction.partition.verification.enable` is off.
+    Off,
+    /// A guard that was given before the coordinator was asked and said yes; or none.
+    Guarded(Option<Guard>),
 }
 
 /// Where an admitted batch stands.
@@ -185,6 +198,7 @@ pub struct Leader {
     last_stable: Offset,
     epochs: EpochTable,
     producers: ProducerState,
+    verifications: Verifications,
 }
 
 impl Leader {
@@ -219,6 +233,7 @@ impl Leader {
             last_stable: high_watermark,
             epochs,
             producers,
+            verifications: Verifications::default(),
         };
         let _ = leader.advance_watermark();
         leader.producers.on_high_watermark(leader.watermark.offset());
@@ -252,27 +267,59 @@ impl Leader {
         assert!(!info.attributes.is_control(), "a client's control batch passed validation");
         let admission = self.check(info, rules)?;
         if let Admission::Append(placed) = &admission {
-            self.append(now, placed);
+            self.append(now, placed, None);
+            if placed.attributes.is_transactional() {
+                self.verifications.end(placed.producer_id); // G1
+            }
         }
         Ok(admission)
     }
 
-    /// Writes a coordinator's control batch behind the log, as `admit` does a client's.
-    /// Errors: [`AppendError::Producer`] if the marker's epoch is stale; nothing has changed.
+    /// Writes a coordinator's control batch behind the log, as `admit` does a client's; also where
+    /// the producer has no transaction open.
+    /// Errors: [`AppendError`]; nothing has changed. Source: `protocol.md` P103, P104.
     pub fn admit_marker(
         &mut self,
         now: Timestamp,
         info: &BatchInfo,
+        end: &TransactionEnd,
+        rules: &AppendRules,
     ) -> Result<BatchInfo, AppendError> {
         assert!(info.attributes.is_control(), "a marker is a control batch");
         assert!(info.has_producer_id(), "a marker ends somebody's transaction");
-        self.producers.check_marker(info).map_err(AppendError::Producer)?;
+        self.check_replicas(rules)?;
+        self.producers.check_marker(info, end).map_err(AppendError::Producer)?;
         let placed = self.place(info)?;
-        self.append(now, &placed);
+        self.append(now, &placed, Some(end.marker));
+        self.verifications.end(placed.producer_id); // G1
         Ok(placed)
     }
 
+    /// What the first batch of a transaction needs before its append: to be asked before the
+    /// coordinator is. Source: `protocol.md` P102.
+    pub fn begin_transaction(&mut self, first: &FirstBatch) -> Begun {
+        match self.producers.has_open(first.producer_id, first.producer_epoch) {
+            true => Begun::Ongoing,
+            false => Begun::Verify(self.verifications.begin(first)),
+        }
+    }
+
     fn check(&self, info: &BatchInfo, rules: &AppendRules) -> Result<Admission, AppendError> {
+        self.check_replicas(rules)?;
+        match self.producers.check(info).map_err(AppendError::Producer)? {
+            Sequenced::New => {
+                self.check_transaction(info, rules).map_err(AppendError::Producer)?;
+                Ok(Admission::Append(self.place(info)?))
+            }
+            Sequenced::Duplicate { base_offset, last_offset, max_timestamp } => {
+                assert!(last_offset < self.log_end, "an original is in the log");
+                let log_append_time = max_timestamp;
+                Ok(Admission::Duplicate { base_offset, last_offset, log_append_time })
+            }
+        }
+    }
+
+    fn check_replicas(&self, rules: &AppendRules) -> Result<(), AppendError> {
         if rules.acks == Acks::All {
             let in_sync = self.replicas.in_sync_count();
             let required = rules.min_insync_replicas.min(self.replicas.count());
@@ -280,13 +327,23 @@ impl Leader {
                 return Err(AppendError::NotEnoughReplicas { in_sync, required });
             }
         }
-        match self.producers.check(info).map_err(AppendError::Producer)? {
-            Sequenced::New => Ok(Admission::Append(self.place(info)?)),
-            Sequenced::Duplicate { base_offset, last_offset, max_timestamp } => {
-                assert!(last_offset < self.log_end, "an original is in the log");
-                let log_append_time = max_timestamp;
-                Ok(Admission::Duplicate { base_offset, last_offset, log_append_time })
+        Ok(())
+    }
+
+    /// A transaction begins here only with its coordinator's knowledge.
+    fn check_transaction(
+        &self,
+        info: &BatchInfo,
+        rules: &AppendRules,
+    ) -> Result<(), ProducerError> {
+        let (id, epoch) = (info.producer_id, info.producer_epoch);
+        match rules.verification {
+            Verification::Guarded(guard)
+                if info.attributes.is_transactional() && !self.producers.has_open(id, epoch) =>
+            {
+                self.verifications.check(info, guard, self.producers.knows(id))
             }
+            Verification::Guarded(_) | Verification::Off => Ok(()),
         }
     }
 
@@ -296,11 +353,11 @@ impl Leader {
         Ok(info.at(self.log_end, self.epoch))
     }
 
-    fn append(&mut self, now: Timestamp, placed: &BatchInfo) {
+    fn append(&mut self, now: Timestamp, placed: &BatchInfo, marker: Option<EndMarker>) {
         assert_eq!(placed.base_offset, self.log_end, "L2");
         assert!(placed.last_offset >= placed.base_offset, "a batch takes up an offset");
         self.log_end = placed.end_offset();
-        self.producers.note(now, placed);
+        self.producers.note(now, placed, marker);
         self.producers.assert_invariants(placed.producer_id);
         self.assert_invariants();
     }
@@ -486,7 +543,11 @@ mod tests {
     use crate::partition::simulation::batch;
 
     const NOW: Timestamp = Timestamp(1_000);
-    const RULES: AppendRules = AppendRules { acks: Acks::All, min_insync_replicas: 1 };
+    const RULES: AppendRules = AppendRules {
+        acks: Acks::All,
+        min_insync_replicas: 1,
+        verification: Verification::Guarded(None),
+    };
 
     fn recovered(log_end: i64) -> Recovered {
         Recovered {
@@ -550,7 +611,7 @@ mod tests {
         let mut leader = leader(0);
         for min_insync_replicas in [0, 1, 2, 9] {
             for acks in [Acks::All, Acks::Leader, Acks::None] {
-                let rules = AppendRules { acks, min_insync_replicas };
+                let rules = AppendRules { acks, min_insync_replicas, ..RULES };
                 leader.admit(NOW, &batch(-1, -1, -1, 1), &rules).unwrap();
             }
         }

@@ -11,6 +11,7 @@ pub mod isr;
 pub mod leader;
 pub mod producers;
 mod snapshot;
+pub mod verification;
 pub mod watermark;
 
 #[cfg(test)]

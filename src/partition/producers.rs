@@ -21,11 +21,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::model::ids::{ProducerEpoch, ProducerId};
+use crate::model::ids::{ProducerEpoch, ProducerId, TransactionVersion};
 use crate::model::offset::{Offset, Sequence};
 use crate::model::time::Timestamp;
 use crate::partition::snapshot::{SnapshotReader, SnapshotWriter};
 use crate::record::batch::BatchInfo;
+use crate::record::control::EndMarker;
 
 pub use crate::partition::snapshot::SnapshotError;
 
@@ -39,7 +40,8 @@ const EVICTED_PART: usize = 16;
 
 /// `YEPS`, at the front of a snapshot.
 const MAGIC: u32 = 0x5945_5053;
-const VERSION: u16 = 1;
+/// Version 2 adds each producer's coordinator epoch and last timestamp; version 1 is still read.
+const VERSION: u16 = 2;
 const PRODUCER_BYTES_MIN: usize = 27;
 const BATCH_BYTES: usize = 28;
 const COMPLETED_BYTES: usize = 16;
@@ -65,14 +67,30 @@ impl KeptBatch {
     };
 }
 
+/// The coordinator epoch of a producer that has no marker yet.
+const COORDINATOR_EPOCH_NONE: i32 = -1;
+
+/// The end of a transaction, as a coordinator wants it written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionEnd {
+    /// What is written.
+    pub marker: EndMarker,
+    /// Whose rules hold for the producer's epoch in the marker.
+    pub version: TransactionVersion,
+}
+
 /// What is known of one producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Producer {
     epoch: ProducerEpoch,
     /// The shard's wall clock when it last wrote; for expiry.
     last_used: Timestamp,
+    /// Largest timestamp of the last batch or marker of it.
+    last_timestamp: Timestamp,
     /// First offset of its open transaction.
     open: Option<Offset>,
+    /// Of the coordinator that wrote its last marker; -1 before any.
+    coordinator_epoch: i32,
     kept_count: usize,
     kept: [KeptBatch; BATCHES_KEPT],
 }
@@ -82,7 +100,9 @@ impl Producer {
         Producer {
             epoch,
             last_used: now,
+            last_timestamp: Timestamp::NONE,
             open: None,
+            coordinator_epoch: COORDINATOR_EPOCH_NONE,
             kept_count: 0,
             kept: [KeptBatch::NONE; BATCHES_KEPT],
         }
@@ -148,9 +168,10 @@ pub struct ActiveProducer {
     pub epoch: ProducerEpoch,
     /// The last sequence it wrote; -1 if none in this epoch.
     pub last_sequence: Sequence,
-    /// Largest timestamp of its last batch; of one that wrote none in this epoch, the broker's
-    /// time when it last did anything.
+    /// Largest timestamp of its last batch, or its marker's if that came later.
     pub last_timestamp: Timestamp,
+    /// Epoch of the coordinator that wrote its last marker; -1 before any.
+    pub coordinator_epoch: i32,
     /// First offset of its open transaction; -1 if none is.
     pub open_from: Offset,
 }
@@ -179,6 +200,25 @@ pub enum ProducerError {
     },
     /// [`PRODUCERS_MAX`] producers have open transactions (P2).
     TooManyProducers,
+    /// A marker of a coordinator that another has taken over from. Source: `protocol.md` P104.
+    CoordinatorFenced {
+        /// The marker's.
+        coordinator_epoch: i32,
+        /// The newest seen.
+        current: i32,
+    },
+    /// A marker of transactions v2 whose epoch is not above the producer's, which has a transaction
+    /// open: the marker is of an earlier one. Source: KIP-890, `protocol.md` P103.
+    MarkerNotNewer {
+        /// The marker's, and the producer's.
+        epoch: ProducerEpoch,
+    },
+    /// A transactional batch of a transaction that the coordinator has not confirmed for this
+    /// partition, or that has ended since. Source: KIP-890, `protocol.md` P102.
+    NotVerified {
+        /// The producer.
+        producer_id: ProducerId,
+    },
 }
 
 impl fmt::Display for ProducerError {
@@ -195,6 +235,17 @@ impl fmt::Display for ProducerError {
             }
             Self::TooManyProducers => {
                 write!(f, "{PRODUCERS_MAX} producers have open transactions in the partition")
+            }
+            Self::CoordinatorFenced { coordinator_epoch, current } => {
+                write!(f, "coordinator epoch {coordinator_epoch} is older than {current}")
+            }
+            Self::MarkerNotNewer { epoch } => write!(
+                f,
+                "marker with the epoch {} of a transaction that is open (v2: it would be above it)",
+                epoch.0
+            ),
+            Self::NotVerified { producer_id } => {
+                write!(f, "producer {} has no ongoing transaction here", producer_id.0)
             }
         }
     }
@@ -232,7 +283,8 @@ impl ProducerState {
                 id,
                 epoch: producer.epoch,
                 last_sequence: last.map_or(Sequence::NONE, |batch| batch.last_sequence),
-                last_timestamp: last.map_or(producer.last_used, |batch| batch.max_timestamp),
+                last_timestamp: producer.last_timestamp,
+                coordinator_epoch: producer.coordinator_epoch,
                 open_from: producer.open.unwrap_or(Offset::NONE),
             }
         })
@@ -254,10 +306,12 @@ impl ProducerState {
             let (epoch, current) = (info.producer_epoch, producer.epoch);
             return Err(ProducerError::StaleEpoch { epoch, current });
         }
+        // A coordinator's own batches are in no sequence.
+        let sequenced = info.base_sequence != Sequence::NONE;
         let same_epoch = info.producer_epoch == producer.epoch;
         let last = if same_epoch { producer.last_sequence() } else { None };
         let expected = last.map_or(Sequence(0), |last| last.plus(1));
-        if info.base_sequence != expected {
+        if sequenced && info.base_sequence != expected {
             let base_sequence = info.base_sequence;
             return Err(ProducerError::OutOfOrderSequence { base_sequence, expected });
         }
@@ -268,16 +322,51 @@ impl ProducerState {
     }
 
     /// Judges a coordinator's control batch: it ends what its producer's epoch began, or a
-    /// later epoch fences it. Errors: [`ProducerError::StaleEpoch`].
-    pub fn check_marker(&self, info: &BatchInfo) -> Result<(), ProducerError> {
-        match self.producers.get(&info.producer_id) {
-            Some(producer) if info.producer_epoch < producer.epoch => {
-                let (epoch, current) = (info.producer_epoch, producer.epoch);
-                Err(ProducerError::StaleEpoch { epoch, current })
-            }
-            Some(_) => Ok(()),
-            None => self.check_room().map(|_| ()),
+    /// later epoch fences it.
+    ///
+    /// Under transactions v2 each transaction has an epoch, and its marker the one after: an equal
+    /// one is a marker of the transaction before, or one that is sent again, which is harmless once
+    /// nothing is open.
+    /// Errors: [`ProducerError::StaleEpoch`], `MarkerNotNewer`, `CoordinatorFenced`,
+    /// `TooManyProducers`. Source: KIP-890; Kafka's `ProducerAppendInfo.appendEndTxnMarker`.
+    pub fn check_marker(
+        &self,
+        info: &BatchInfo,
+        end: &TransactionEnd,
+    ) -> Result<(), ProducerError> {
+        let Some(producer) = self.producers.get(&info.producer_id) else {
+            return self.check_room().map(|_| ());
+        };
+        let (epoch, current) = (info.producer_epoch, producer.epoch);
+        if epoch < current {
+            return Err(ProducerError::StaleEpoch { epoch, current });
         }
+        if end.version >= TransactionVersion::V2 && epoch == current && producer.open.is_some() {
+            return Err(ProducerError::MarkerNotNewer { epoch });
+        }
+        let (coordinator_epoch, current) =
+            (end.marker.coordinator_epoch, producer.coordinator_epoch);
+        if coordinator_epoch < current {
+            return Err(ProducerError::CoordinatorFenced { coordinator_epoch, current });
+        }
+        Ok(())
+    }
+
+    /// Whether `id` has a transaction open in `epoch`.
+    pub fn has_open(&self, id: ProducerId, epoch: ProducerEpoch) -> bool {
+        let producer = self.producers.get(&id);
+        producer.is_some_and(|producer| producer.open.is_some() && producer.epoch == epoch)
+    }
+
+    /// Whether anything is known of `id`'s batches.
+    pub fn knows(&self, id: ProducerId) -> bool {
+        self.producers.contains_key(&id)
+    }
+
+    /// Largest timestamp of the producer whose transaction has been open longest, by offset.
+    pub fn oldest_open_timestamp(&self) -> Option<Timestamp> {
+        let (_, id) = self.open.first_key_value()?;
+        self.producers.get(id).map(|producer| producer.last_timestamp)
     }
 
     /// An unknown producer may begin with any sequence, if there is room for it (P2).
@@ -290,9 +379,11 @@ impl ProducerState {
 
     /// Notes a batch that is in the log, at the offsets of `info`; nothing is checked.
     ///
-    /// `now` is the shard's wall clock. A control batch ends its producer's transaction.
-    pub fn note(&mut self, now: Timestamp, info: &BatchInfo) {
-        if !info.has_producer_id() {
+    /// `now` is the shard's wall clock. `marker` is what a control batch says, if it ends a
+    /// transaction; other control batches mean nothing.
+    pub fn note(&mut self, now: Timestamp, info: &BatchInfo, marker: Option<EndMarker>) {
+        let ends = info.attributes.is_control();
+        if !info.has_producer_id() || (ends && marker.is_none()) {
             return;
         }
         if !self.producers.contains_key(&info.producer_id) {
@@ -302,8 +393,10 @@ impl ProducerState {
         let producer =
             self.producers.entry(info.producer_id).or_insert_with(|| Producer::new(epoch, now));
         producer.last_used = producer.last_used.max(now);
+        producer.last_timestamp = info.max_timestamp;
         producer.enter(epoch);
-        if info.attributes.is_control() {
+        if let Some(marker) = marker.filter(|_| ends) {
+            producer.coordinator_epoch = marker.coordinator_epoch;
             if let Some(first) = producer.open.take() {
                 self.open.remove(&first);
                 self.completed.insert(first, Completed { first, marker: info.last_offset });
@@ -388,12 +481,12 @@ impl ProducerState {
     /// The state of a snapshot, and the offset from which batches are to be noted.
     /// Errors: [`SnapshotError`]; then an older snapshot or the whole log has to do.
     pub fn decode(bytes: &[u8]) -> Result<(ProducerState, Offset), SnapshotError> {
-        let mut reader = SnapshotReader::new(bytes, MAGIC, VERSION)?;
+        let (mut reader, version) = SnapshotReader::up_to(bytes, MAGIC, VERSION)?;
         let covers_end = Offset(reader.take_i64()?);
         let mut state = ProducerState::new();
         let count = reader.take_count(PRODUCER_BYTES_MIN)?;
         for _ in 0..count {
-            let (id, producer) = decode_producer(&mut reader)?;
+            let (id, producer) = decode_producer(&mut reader, version)?;
             let ascends = state.producers.last_key_value().is_none_or(|(last, _)| *last < id);
             let opens = producer.open.is_none_or(|first| state.open.insert(first, id).is_none());
             if !ascends || !opens {
@@ -432,6 +525,7 @@ fn find_duplicate(producer: &Producer, info: &BatchInfo) -> Option<Sequenced> {
     if info.producer_epoch != producer.epoch {
         return None;
     }
+    // A batch without a sequence is never kept, so never found.
     let same = |batch: &&KeptBatch| {
         batch.base_sequence == info.base_sequence && batch.last_sequence == info.last_sequence
     };
@@ -447,6 +541,8 @@ fn encode_producer(out: &mut SnapshotWriter, id: ProducerId, producer: &Producer
     out.put(&producer.epoch.0.to_be_bytes());
     out.put(&producer.last_used.0.to_be_bytes());
     out.put(&producer.open.unwrap_or(Offset::NONE).0.to_be_bytes());
+    out.put(&producer.coordinator_epoch.to_be_bytes());
+    out.put(&producer.last_timestamp.0.to_be_bytes());
     out.put(&[u8::try_from(producer.kept_count).expect("P1")]);
     for batch in producer.kept() {
         out.put(&batch.base_sequence.0.to_be_bytes());
@@ -459,6 +555,7 @@ fn encode_producer(out: &mut SnapshotWriter, id: ProducerId, producer: &Producer
 
 fn decode_producer(
     reader: &mut SnapshotReader<'_>,
+    version: u16,
 ) -> Result<(ProducerId, Producer), SnapshotError> {
     let id = ProducerId(reader.take_i64()?);
     let epoch = ProducerEpoch(i16::from_be_bytes(reader.take()?));
@@ -467,6 +564,10 @@ fn decode_producer(
         -1 => None,
         first if first >= 0 => Some(Offset(first)),
         _ => return Err(SnapshotError::BadValue),
+    };
+    let with_markers = match version {
+        1 => None,
+        _ => Some((reader.take_i32()?, Timestamp(reader.take_i64()?))),
     };
     let [count] = reader.take()?;
     if usize::from(count) > BATCHES_KEPT || id.0 < 0 {
@@ -480,6 +581,12 @@ fn decode_producer(
             return Err(SnapshotError::BadValue);
         }
         producer.keep(batch);
+    }
+    let last = producer.kept().last().map_or(last_used, |batch| batch.max_timestamp);
+    (producer.coordinator_epoch, producer.last_timestamp) =
+        with_markers.unwrap_or((COORDINATOR_EPOCH_NONE, last));
+    if producer.coordinator_epoch < COORDINATOR_EPOCH_NONE {
+        return Err(SnapshotError::BadValue);
     }
     Ok((id, producer))
 }
@@ -506,6 +613,7 @@ const _: () = assert!(BATCH_BYTES == 4 + 4 + 8 + 4 + 8);
 mod tests {
     use super::*;
     use crate::partition::simulation::{batch, marker};
+    use crate::record::control::Outcome;
     use crate::testing::prng::Prng;
 
     const NOW: Timestamp = Timestamp(1_000_000);
@@ -513,9 +621,14 @@ mod tests {
     fn noted(batches: &[(BatchInfo, i64)]) -> ProducerState {
         let mut state = ProducerState::new();
         for (info, offset) in batches {
-            state.note(NOW, &info.at(Offset(*offset), crate::model::offset::LeaderEpoch(0)));
+            state.note(NOW, &info.at(Offset(*offset), crate::model::offset::LeaderEpoch(0)), None);
         }
         state
+    }
+
+    fn end(coordinator_epoch: i32, version: TransactionVersion) -> TransactionEnd {
+        let marker = EndMarker { outcome: Outcome::Commit, coordinator_epoch };
+        TransactionEnd { marker, version }
     }
 
     #[test]
@@ -577,9 +690,10 @@ mod tests {
         let outside = state.check(&batch(7, 0, 3, 1));
         let producer_id = ProducerId(7);
         assert_eq!(outside, Err(ProducerError::TransactionOpen { producer_id }));
-        let end = marker(7, 0).at(Offset(14), crate::model::offset::LeaderEpoch(0));
-        state.check_marker(&end).unwrap();
-        state.note(NOW, &end);
+        let ended = marker(7, 0).at(Offset(14), crate::model::offset::LeaderEpoch(0));
+        let v1 = end(3, TransactionVersion::V1);
+        state.check_marker(&ended, &v1).unwrap();
+        state.note(NOW, &ended, Some(v1.marker));
         assert_eq!(state.first_unstable(), Some(Offset(10)), "nobody can read the marker yet");
         state.on_high_watermark(Offset(14));
         assert_eq!(state.first_unstable(), Some(Offset(10)));
@@ -587,9 +701,69 @@ mod tests {
         assert_eq!(state.first_unstable(), None);
         assert_eq!(state.check(&batch(7, 0, 3, 1)), Ok(Sequenced::New), "v1 keeps the epoch");
         let newer = marker(7, 1).at(Offset(16), crate::model::offset::LeaderEpoch(0));
-        state.note(NOW, &newer);
+        state.note(NOW, &newer, Some(v1.marker));
         assert_eq!(state.check(&batch(7, 1, 0, 1)), Ok(Sequenced::New), "v2 begins anew");
-        assert!(state.check_marker(&end).is_err(), "its epoch is stale now");
+        assert!(state.check_marker(&ended, &v1).is_err(), "its epoch is stale now");
+    }
+
+    #[test]
+    fn p103_a_v2_marker_is_above_the_epoch_of_what_it_ends() {
+        let mut info = batch(7, 4, 0, 3);
+        info.attributes = info.attributes.with_transactional();
+        let mut state = noted(&[(info, 10)]);
+        let (v1, v2) = (end(0, TransactionVersion::V1), end(0, TransactionVersion::V2));
+        let (epoch, current) = (ProducerEpoch(3), ProducerEpoch(4));
+        let stale = Err(ProducerError::StaleEpoch { epoch, current });
+        assert_eq!(state.check_marker(&marker(7, 3), &v1), stale);
+        assert_eq!(state.check_marker(&marker(7, 3), &v2), stale);
+        assert_eq!(state.check_marker(&marker(7, 4), &v1), Ok(()));
+        let old = Err(ProducerError::MarkerNotNewer { epoch: current });
+        assert_eq!(state.check_marker(&marker(7, 4), &v2), old, "of the transaction before");
+        assert_eq!(state.check_marker(&marker(7, 5), &v2), Ok(()));
+        let placed = marker(7, 5).at(Offset(13), crate::model::offset::LeaderEpoch(0));
+        state.note(NOW, &placed, Some(v2.marker));
+        assert_eq!(state.check_marker(&marker(7, 5), &v2), Ok(()), "sent again");
+        assert_eq!(state.check_marker(&marker(8, 0), &v2), Ok(()), "without data here");
+    }
+
+    #[test]
+    fn p104_markers_of_an_older_coordinator_are_fenced() {
+        let mut state = noted(&[]);
+        let check = |state: &ProducerState, epoch| {
+            state.check_marker(&marker(7, 2), &end(epoch, TransactionVersion::V1))
+        };
+        assert_eq!(check(&state, 5), Ok(()));
+        let placed = marker(7, 2).at(Offset(0), crate::model::offset::LeaderEpoch(0));
+        state.note(NOW, &placed, Some(end(5, TransactionVersion::V1).marker));
+        assert_eq!(check(&state, 5), Ok(()), "the same coordinator again");
+        let (coordinator_epoch, current) = (4, 5);
+        let fenced = Err(ProducerError::CoordinatorFenced { coordinator_epoch, current });
+        assert_eq!(check(&state, 4), fenced);
+        let active: Vec<ActiveProducer> = state.active().collect();
+        assert_eq!((active[0].coordinator_epoch, active[0].epoch), (5, ProducerEpoch(2)));
+        let (kept, _) = ProducerState::decode(&state.encode(Offset(1))).unwrap();
+        assert_eq!(check(&kept, 4), fenced, "a restart does not forget");
+    }
+
+    #[test]
+    fn snapshots_of_the_first_version_are_read() {
+        let mut open = batch(7, 3, 0, 2);
+        open.attributes = open.attributes.with_transactional();
+        let state = noted(&[(open, 0), (batch(8, 0, 0, 1), 2)]);
+        let mut out = SnapshotWriter::new(MAGIC, 1);
+        out.put(&3i64.to_be_bytes());
+        out.put_count(state.producers.len());
+        for (id, producer) in &state.producers {
+            let mut of_one = SnapshotWriter::new(MAGIC, 1);
+            encode_producer(&mut of_one, *id, producer);
+            let bytes = of_one.finish();
+            // Between the open transaction and the batches, version 2 has 12 bytes more.
+            let (head, at) = (6, 6 + 26);
+            out.put(&bytes[head..at]);
+            out.put(&bytes[at + 12..bytes.len() - 4]);
+        }
+        out.put_count(0);
+        assert_eq!(ProducerState::decode(&out.finish()), Ok((state, Offset(3))));
     }
 
     #[test]
@@ -611,7 +785,7 @@ mod tests {
         for n in 0..=max {
             let n = i64::try_from(n).unwrap();
             let info = batch(n, 0, 0, 1).at(Offset(n), crate::model::offset::LeaderEpoch(0));
-            state.note(Timestamp(n), &info);
+            state.note(Timestamp(n), &info, None);
             state.assert_invariants(info.producer_id);
         }
         assert_eq!(state.count(), max + 1 - part);
@@ -629,7 +803,7 @@ mod tests {
             let n = i64::try_from(n).unwrap();
             let mut info = batch(n, 0, 0, 1).at(Offset(n), crate::model::offset::LeaderEpoch(0));
             info.attributes = info.attributes.with_transactional();
-            state.note(NOW, &info);
+            state.note(NOW, &info, None);
         }
         let newcomer = batch(i64::MAX, 0, 0, 1);
         assert_eq!(state.check(&newcomer), Err(ProducerError::TooManyProducers));
@@ -649,11 +823,11 @@ mod tests {
             assert!(ProducerState::decode(&damaged).is_err(), "{at}");
             assert!(ProducerState::decode(&bytes[..at]).is_err(), "cut at {at}");
         }
-        let version = 2u16.to_be_bytes();
+        let version = 3u16.to_be_bytes();
         let mut newer = bytes.clone();
         newer[4..6].copy_from_slice(&version);
         let error = ProducerState::decode(&newer);
-        assert_eq!(error, Err(SnapshotError::UnknownVersion { version: 2 }));
+        assert_eq!(error, Err(SnapshotError::UnknownVersion { version: 3 }));
     }
 
     /// Damage under a checksum that fits: an error or a sane state, never a panic.

@@ -3,20 +3,26 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::ids::{BrokerId, ProducerEpoch, ProducerId};
+use crate::model::ids::{BrokerId, ProducerEpoch, ProducerId, TransactionVersion};
 use crate::model::offset::{LeaderEpoch, Offset, Sequence};
 use crate::model::time::Timestamp;
 use crate::partition::epochs::{EpochEnd, EpochTable};
 use crate::partition::leader::{
-    Acks, Admission, AppendError, AppendRules, Effect, Isolation, Leader, Recovered,
+    Acks, Admission, AppendError, AppendRules, Effect, Isolation, Leader, Recovered, Verification,
 };
-use crate::partition::producers::{BATCHES_KEPT, ProducerError, ProducerState};
+use crate::partition::producers::{BATCHES_KEPT, ProducerError, ProducerState, TransactionEnd};
+use crate::partition::verification::{Begun, FirstBatch, Guard};
 use crate::record::batch::{Attributes, BatchInfo};
+use crate::record::control::{EndMarker, Outcome};
 use crate::testing::prng::Prng;
 use crate::testing::seeds::seeds;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
-const RULES: AppendRules = AppendRules { acks: Acks::All, min_insync_replicas: 2 };
+const RULES: AppendRules = AppendRules {
+    acks: Acks::All,
+    min_insync_replicas: 2,
+    verification: Verification::Guarded(None),
+};
 
 /// A batch as a client sends it.
 pub fn batch(id: i64, epoch: i16, sequence: i32, count: i32) -> BatchInfo {
@@ -50,6 +56,7 @@ enum Verdict {
     Stale,
     OutOfOrder,
     TransactionOpen,
+    NotVerified,
 }
 
 #[derive(Default)]
@@ -59,6 +66,11 @@ struct Counts {
     stale: u64,
     gaps: u64,
     refused_in_transaction: u64,
+    not_verified: u64,
+    begun_by_guard: u64,
+    markers: u64,
+    markers_fenced: u64,
+    markers_not_newer: u64,
     crashes: u64,
     lost: u64,
     snapshots_used: u64,
@@ -70,6 +82,12 @@ struct World {
     leader: Leader,
     /// Every batch in the log, oldest first: the truth.
     log: Vec<BatchInfo>,
+    /// What the control batches say, by offset.
+    markers: BTreeMap<Offset, EndMarker>,
+    /// Guards by which a transaction may begin: each with the smallest sequence asked about.
+    guards: BTreeMap<ProducerId, (Guard, ProducerEpoch, Sequence)>,
+    /// Every guard that was ever given.
+    given: Vec<Guard>,
     /// What storage would have kept: snapshots of the producers, and the epoch table.
     snapshots: Vec<Vec<u8>>,
     epoch_start: Offset,
@@ -88,6 +106,9 @@ impl World {
         World {
             leader: Leader::start(BrokerId(1), LeaderEpoch(0), recovered),
             log: Vec::new(),
+            markers: BTreeMap::new(),
+            guards: BTreeMap::new(),
+            given: Vec::new(),
             snapshots: Vec::new(),
             epoch_start: Offset(0),
             counts: Counts::default(),
@@ -115,13 +136,13 @@ impl World {
     }
 
     /// The model's judgement, read off the log alone.
-    fn verdict(&self, info: &BatchInfo) -> Verdict {
+    fn verdict(&self, info: &BatchInfo, guard: Option<Guard>) -> Verdict {
         if info.producer_id == ProducerId::NONE {
             return Verdict::New;
         }
         let Some(current) = self.of(info.producer_id).next_back().map(|last| last.producer_epoch)
         else {
-            return Verdict::New;
+            return self.verified(info, guard);
         };
         let mut recent: Vec<&BatchInfo> = self
             .of(info.producer_id)
@@ -150,15 +171,77 @@ impl World {
         if open && !info.attributes.is_transactional() {
             return Verdict::TransactionOpen;
         }
-        Verdict::New
+        if open && info.producer_epoch == current {
+            return Verdict::New;
+        }
+        self.verified(info, guard)
     }
 
-    fn produce(&mut self, info: &BatchInfo) {
-        let want = self.verdict(info);
+    /// Whether the batch, if it begins a transaction, has its coordinator's word (G1).
+    fn verified(&self, info: &BatchInfo, guard: Option<Guard>) -> Verdict {
+        if !info.attributes.is_transactional() {
+            return Verdict::New;
+        }
+        match self.guards.get(&info.producer_id) {
+            Some((known, _, lowest)) if Some(*known) == guard => {
+                let overtaken = info.base_sequence.0 > lowest.0;
+                if overtaken { Verdict::OutOfOrder } else { Verdict::New }
+            }
+            _ => Verdict::NotVerified,
+        }
+    }
+
+    /// What a client's broker does before a transactional batch: mostly it asks, and takes the
+    /// answer along; sometimes it has an old one, or none.
+    fn ask(&mut self, info: &BatchInfo, prng: &mut Prng) -> Option<Guard> {
+        if !info.attributes.is_transactional() || prng.chance(10) {
+            return None;
+        }
+        if !self.given.is_empty() && prng.chance(15) {
+            return Some(self.given[prng.index(self.given.len())]);
+        }
+        let first = FirstBatch {
+            producer_id: info.producer_id,
+            producer_epoch: info.producer_epoch,
+            base_sequence: info.base_sequence,
+            version: TransactionVersion::V1,
+        };
+        let (id, epoch) = (info.producer_id, info.producer_epoch);
+        let current = self.of(id).next_back().map(|last| last.producer_epoch);
+        let ongoing = self.open_transactions().contains_key(&id) && current == Some(epoch);
+        match self.leader.begin_transaction(&first) {
+            Begun::Ongoing => {
+                assert!(ongoing);
+                None
+            }
+            Begun::Verify(guard) => {
+                assert!(!ongoing);
+                let sequence = info.base_sequence;
+                let known = self.guards.entry(id).or_insert((guard, epoch, sequence));
+                assert_eq!(known.0, guard, "questions at the same time share a guard");
+                if known.1 < epoch {
+                    (known.1, known.2) = (epoch, sequence);
+                } else if known.1 == epoch {
+                    known.2 = Sequence(known.2.0.min(sequence.0));
+                }
+                self.given.push(guard);
+                Some(guard)
+            }
+        }
+    }
+
+    fn produce(&mut self, info: &BatchInfo, prng: &mut Prng) {
+        let guard = self.ask(info, prng);
+        let want = self.verdict(info, guard);
         let (log_end, epoch) = (self.log_end(), self.leader.epoch());
-        let got = match self.leader.admit(NOW, info, &RULES) {
+        let rules = AppendRules { verification: Verification::Guarded(guard), ..RULES };
+        let got = match self.leader.admit(NOW, info, &rules) {
             Ok(Admission::Append(placed)) => {
                 assert_eq!(placed, info.at(log_end, epoch), "L2");
+                if placed.attributes.is_transactional() {
+                    let used = self.guards.remove(&placed.producer_id).is_some();
+                    self.counts.begun_by_guard += u64::from(used && guard.is_some());
+                }
                 self.log.push(placed);
                 self.counts.appended += 1;
                 Verdict::New
@@ -180,6 +263,10 @@ impl World {
             Err(AppendError::Producer(ProducerError::TransactionOpen { .. })) => {
                 self.counts.refused_in_transaction += 1;
                 Verdict::TransactionOpen
+            }
+            Err(AppendError::Producer(ProducerError::NotVerified { .. })) => {
+                self.counts.not_verified += 1;
+                Verdict::NotVerified
             }
             Err(error) => panic!("{error}"),
         };
@@ -233,16 +320,47 @@ impl World {
         BatchInfo { leader_epoch: LeaderEpoch::NONE, ..old.at(Offset(0), LeaderEpoch::NONE) }
     }
 
-    /// A coordinator ends a transaction, with the same epoch (v1) or the next one (v2).
+    /// A coordinator, sometimes one that has lost its office, ends a producer's transaction,
+    /// whether one is open or not, with any epoch around the right one.
     fn end_transaction(&mut self, prng: &mut Prng) {
-        let open = self.open_transactions();
-        let Some((&id, _)) = open.iter().nth(prng.index(3)) else { return };
-        let current = self.of(id).next_back().unwrap().producer_epoch.0;
-        let stale = self.leader.admit_marker(NOW, &marker(id.0, current - 1));
-        assert!(stale.is_err(), "a marker of an older epoch");
-        let epoch = current + i16::from(prng.chance(50));
-        let placed = self.leader.admit_marker(NOW, &marker(id.0, epoch)).unwrap();
-        self.log.push(placed);
+        let id = ProducerId(4 + prng.below(2).cast_signed());
+        let last = self.of(id).next_back().map(|last| last.producer_epoch.0);
+        let current = last.unwrap_or(0);
+        let open = self.open_transactions().contains_key(&id);
+        let epoch = (current + [0, 0, 0, 1, 1, -1][prng.index(6)]).max(0);
+        let outcome = if prng.chance(50) { Outcome::Commit } else { Outcome::Abort };
+        let v2 = prng.chance(40);
+        let version = if v2 { TransactionVersion::V2 } else { TransactionVersion::V1 };
+        let of_id = |(at, _): &(&Offset, &EndMarker)| {
+            self.log.iter().any(|batch| batch.base_offset == **at && batch.producer_id == id)
+        };
+        let newest = self.markers.iter().rfind(of_id);
+        let newest = newest.map_or(-1, |(_, marker)| marker.coordinator_epoch);
+        let coordinator_epoch = (newest + [0, 0, 1, -1][prng.index(4)]).max(0);
+        let end = TransactionEnd { marker: EndMarker { outcome, coordinator_epoch }, version };
+        let got = self.leader.admit_marker(NOW, &marker(id.0, epoch), &end, &RULES);
+        let (stale, fenced) = (epoch < current, coordinator_epoch < newest);
+        match got {
+            Ok(placed) => {
+                let not_newer = v2 && open && epoch == current;
+                assert!(!(stale || fenced || not_newer), "{end:?}");
+                assert_eq!(placed.base_offset, self.log_end(), "L2");
+                self.markers.insert(placed.base_offset, end.marker);
+                self.log.push(placed);
+                self.guards.remove(&id);
+                self.counts.markers += 1;
+            }
+            Err(AppendError::Producer(ProducerError::StaleEpoch { .. })) => assert!(stale),
+            Err(AppendError::Producer(ProducerError::MarkerNotNewer { .. })) => {
+                assert!(v2 && open && epoch == current);
+                self.counts.markers_not_newer += 1;
+            }
+            Err(AppendError::Producer(ProducerError::CoordinatorFenced { .. })) => {
+                assert!(fenced && !stale);
+                self.counts.markers_fenced += 1;
+            }
+            Err(error) => panic!("{error}"),
+        }
     }
 
     fn sync(&mut self, prng: &mut Prng) {
@@ -280,15 +398,19 @@ impl World {
         self.counts.lost += (self.log.len() - kept) as u64;
         self.log.truncate(kept);
         let log_end = self.log_end();
+        self.markers.split_off(&log_end);
+        self.guards.clear();
+        self.given.clear();
         self.snapshots.retain(|bytes| ProducerState::decode(bytes).unwrap().1 <= log_end);
         let snapshot = self.snapshots.last().map(|bytes| ProducerState::decode(bytes).unwrap());
         self.counts.snapshots_used += u64::from(snapshot.is_some());
         let (mut producers, from) = snapshot.unwrap_or((ProducerState::new(), Offset(0)));
         let mut whole = ProducerState::new();
         for batch in &self.log {
-            whole.note(NOW, batch);
+            let marker = self.markers.get(&batch.base_offset).copied();
+            whole.note(NOW, batch, marker);
             if batch.base_offset >= from {
-                producers.note(NOW, batch);
+                producers.note(NOW, batch, marker);
             }
         }
         let high_watermark = self.leader.high_watermark();
@@ -313,10 +435,10 @@ impl World {
         match prng.below(100) {
             0..70 => {
                 let info = self.random_batch(prng);
-                self.produce(&info);
+                self.produce(&info, prng);
             }
-            70..74 => self.end_transaction(prng),
-            74..88 => self.sync(prng),
+            70..76 => self.end_transaction(prng),
+            76..88 => self.sync(prng),
             88..93 => {
                 let bytes = self.leader.producers().encode(self.log_end());
                 self.snapshots.push(bytes);
@@ -389,6 +511,11 @@ fn the_leader_agrees_with_a_log_that_forgets_nothing() {
         total.stale += counts.stale;
         total.gaps += counts.gaps;
         total.refused_in_transaction += counts.refused_in_transaction;
+        total.not_verified += counts.not_verified;
+        total.begun_by_guard += counts.begun_by_guard;
+        total.markers += counts.markers;
+        total.markers_fenced += counts.markers_fenced;
+        total.markers_not_newer += counts.markers_not_newer;
         total.crashes += counts.crashes;
         total.lost += counts.lost;
         total.snapshots_used += counts.snapshots_used;
@@ -404,6 +531,11 @@ fn the_leader_agrees_with_a_log_that_forgets_nothing() {
         ("stale", total.stale),
         ("gaps", total.gaps),
         ("refused in a transaction", total.refused_in_transaction),
+        ("not verified", total.not_verified),
+        ("begun by a guard", total.begun_by_guard),
+        ("markers", total.markers),
+        ("fenced markers", total.markers_fenced),
+        ("markers not newer", total.markers_not_newer),
         ("crashes", total.crashes),
         ("lost batches", total.lost),
         ("snapshots used", total.snapshots_used),

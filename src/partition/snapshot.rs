@@ -89,20 +89,33 @@ impl<'a> SnapshotReader<'a> {
         magic: u32,
         version: u16,
     ) -> Result<SnapshotReader<'a>, SnapshotError> {
+        match SnapshotReader::up_to(bytes, magic, version)? {
+            (reader, found) if found == version => Ok(reader),
+            (_, version) => Err(SnapshotError::UnknownVersion { version }),
+        }
+    }
+
+    /// As [`SnapshotReader::new`], for a format of which all versions from 1 to `newest` are known;
+    /// says which it is. Errors: as there.
+    pub fn up_to(
+        bytes: &'a [u8],
+        magic: u32,
+        newest: u16,
+    ) -> Result<(SnapshotReader<'a>, u16), SnapshotError> {
         let (covered, crc) = bytes.split_last_chunk::<CRC_BYTES>().ok_or(SnapshotError::NotOne)?;
         let head = covered.get(..MAGIC_BYTES + VERSION_BYTES).ok_or(SnapshotError::NotOne)?;
         if head[..MAGIC_BYTES] != magic.to_be_bytes() {
             return Err(SnapshotError::NotOne);
         }
         let found = u16::from_be_bytes([head[4], head[5]]);
-        if found != version {
+        if !(1..=newest).contains(&found) {
             return Err(SnapshotError::UnknownVersion { version: found });
         }
         let (stored, computed) = (u32::from_be_bytes(*crc), crc32c(covered));
         if stored != computed {
             return Err(SnapshotError::BadCrc { stored, computed });
         }
-        Ok(SnapshotReader(&covered[MAGIC_BYTES + VERSION_BYTES..]))
+        Ok((SnapshotReader(&covered[MAGIC_BYTES + VERSION_BYTES..]), found))
     }
 
     /// The next `N` bytes. Errors: [`SnapshotError::BadValue`] at the end of the body.

@@ -11,6 +11,8 @@
 
 use std::fmt;
 
+use crate::record::batch::{Attributes, Batch};
+
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -91,6 +93,20 @@ impl Control {
 }
 
 impl EndMarker {
+    /// The marker in a whole batch; `None` if it holds none.
+    pub fn of_batch(batch: &[u8]) -> Option<EndMarker> {
+        let batch = Batch::first(batch).ok()?;
+        let attributes: Attributes = batch.header().attributes();
+        if !attributes.is_control() {
+            return None;
+        }
+        let record = batch.records().next()?.ok()?;
+        match Control::decode(record.key, record.value) {
+            Ok(Control::End(marker)) => Some(marker),
+            Ok(Control::Other { .. }) | Err(_) => None,
+        }
+    }
+
     /// The record's key.
     pub fn key(&self) -> [u8; 4] {
         match self.outcome {
@@ -124,6 +140,28 @@ mod tests {
                 assert_eq!(read, Ok(Control::End(marker)));
             }
         }
+    }
+
+    #[test]
+    fn a_marker_is_found_in_its_batch_and_nowhere_else() {
+        use crate::model::ids::{ProducerEpoch, ProducerId};
+        use crate::model::time::Timestamp;
+        use crate::record::batch::Codec;
+        use crate::record::builder::{BatchBuilder, NewRecord, end_marker};
+
+        let marker = EndMarker { outcome: Outcome::Abort, coordinator_epoch: 7 };
+        let batch = end_marker(ProducerId(1), ProducerEpoch(2), marker, Timestamp(5));
+        assert_eq!(EndMarker::of_batch(&batch), Some(marker));
+        assert_eq!(batch.len(), 78, "as Kafka's");
+        for cut in 0..batch.len() {
+            assert_eq!(EndMarker::of_batch(&batch[..cut]), None, "cut at {cut}");
+        }
+        let mut data = BatchBuilder::new(Codec::None).transactional();
+        let (key, value) = (marker.key(), marker.value());
+        let (timestamp, headers) = (Timestamp(5), &[][..]);
+        let record = NewRecord { timestamp, key: Some(&key), value: Some(&value), headers };
+        data.push(&record).unwrap();
+        assert_eq!(EndMarker::of_batch(&data.build()), None, "a client's record says nothing");
     }
 
     #[test]

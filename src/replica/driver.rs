@@ -30,7 +30,7 @@ use crate::shard::tasks::{self, Queue};
 use crate::shard::timers;
 use crate::storage::log::{Log, LogError, LogShared};
 use crate::storage::options::LogOptions;
-use crate::storage::recovery::{OpenError, Opened};
+use crate::storage::recovery::{OpenError, Opened, Replayed};
 
 use super::Disk;
 use super::local::Replica;
@@ -291,8 +291,8 @@ fn recovered(opened: &Opened<Disk>) -> Recovered {
         Some(Ok((producers, _))) => producers,
         Some(Err(_)) | None => ProducerState::new(),
     };
-    for info in &opened.replay {
-        producers.note(info.max_timestamp, info);
+    for Replayed { info, marker } in &opened.replay {
+        producers.note(info.max_timestamp, info, *marker);
     }
     // One replica: all that recovery kept is durable, and so committed.
     Recovered { log_start, log_end, high_watermark: log_end, epochs, producers }

@@ -16,14 +16,21 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use bytes::{Bytes, BytesMut};
+
 use crate::config::topic::TopicConfig;
 use crate::metrics::commits;
 use crate::model::ids::TopicPartition;
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
 use crate::model::topic_name::TopicName;
-use crate::partition::leader::{Acks, Admission, AppendRules, Effect, Isolation, Leader};
-use crate::record::batch;
+use crate::partition::leader::{
+    Acks, Admission, AppendRules, Effect, Isolation, Leader, Verification,
+};
+use crate::partition::producers::TransactionEnd;
+use crate::record::batch::{self, BatchHeader, BatchInfo};
+use crate::record::builder::end_marker;
+use crate::record::control::EndMarker;
 use crate::shard::sync::{OnceReceiver, OnceSender, oneshot};
 use crate::shard::tasks::{self, Queue};
 use crate::shard::timers;
@@ -31,7 +38,7 @@ use crate::storage::log::Log;
 use crate::storage::tail::detach;
 
 use super::Disk;
-use super::request::{AppendFailure, AppendItem, AppendResult, Appended};
+use super::request::{AppendFailure, AppendItem, AppendResult, Appended, MarkerItem};
 use super::watch::Watchers;
 
 /// A replica and all that waits for it.
@@ -56,8 +63,8 @@ pub struct Replica {
 /// What waits for a replica's progress.
 #[derive(Default)]
 struct Waiting {
-    /// Batches that came while the log's queue was full, in order of arrival (R4).
-    parked: VecDeque<(AppendItem, Reply)>,
+    /// What came while the log's queue was full, in order of arrival (R4).
+    parked: VecDeque<(Input, Reply)>,
     /// Producers with `acks=1`, answered by the durable end.
     leader: Answers,
     /// Producers with `acks=all`, answered by the high watermark.
@@ -68,6 +75,30 @@ struct Waiting {
 
 /// Where one append's answer goes.
 type Reply = OnceSender<AppendResult>;
+
+/// What is to be written.
+enum Input {
+    /// A client's batch, or a coordinator's.
+    Batch(AppendItem),
+    /// The end of a transaction, built.
+    Marker(TransactionEnd, BytesMut),
+}
+
+impl Input {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Batch(item) => item.batch.len(),
+            Self::Marker(_, batch) => batch.len(),
+        }
+    }
+
+    fn acks(&self) -> Acks {
+        match self {
+            Self::Batch(item) => item.acks,
+            Self::Marker(..) => Acks::All,
+        }
+    }
+}
 
 impl Replica {
     /// A replica whose log and core agree.
@@ -97,22 +128,43 @@ impl Replica {
     /// The answer comes once the batch is as durable as promised. Parked batches are bounded by
     /// the request bytes that connections may hold.
     pub fn append(self: &Rc<Self>, now: Timestamp, item: AppendItem) -> OnceReceiver<AppendResult> {
+        self.take_in(now, Input::Batch(item))
+    }
+
+    /// Takes in the end of a transaction, in order with all other batches; see [`Replica::append`].
+    pub fn append_marker(
+        self: &Rc<Self>,
+        now: Timestamp,
+        item: &MarkerItem,
+    ) -> OnceReceiver<AppendResult> {
+        let (outcome, coordinator_epoch) = (item.outcome, item.coordinator_epoch);
+        let marker = EndMarker { outcome, coordinator_epoch };
+        let batch = end_marker(item.producer_id, item.producer_epoch, marker, now);
+        let end = TransactionEnd { marker, version: item.version };
+        self.take_in(now, Input::Marker(end, batch))
+    }
+
+    fn take_in(self: &Rc<Self>, now: Timestamp, input: Input) -> OnceReceiver<AppendResult> {
         let (reply, receiver) = oneshot();
         let is_first = self.waiting.borrow().parked.is_empty();
-        match is_first && self.log.has_room(item.batch.len()) {
-            true => self.stage(now, item, reply),
-            false => self.waiting.borrow_mut().parked.push_back((item, reply)),
+        match is_first && self.log.has_room(input.bytes()) {
+            true => self.stage(now, input, reply),
+            false => self.waiting.borrow_mut().parked.push_back((input, reply)),
         }
         receiver
     }
 
-    fn stage(self: &Rc<Self>, now: Timestamp, item: AppendItem, reply: Reply) {
-        let (acks, size) = (item.acks, item.batch.len());
+    fn stage(self: &Rc<Self>, now: Timestamp, input: Input, reply: Reply) {
+        let (acks, size) = (input.acks(), input.bytes());
         if let Err(refused) = self.log.check_room(size) {
             let _ = reply.send(Err(AppendFailure::from(refused))); // the producer may have gone
             return;
         }
-        match self.admit(now, item) {
+        let admitted = match input {
+            Input::Batch(item) => self.admit(now, item),
+            Input::Marker(end, batch) => self.admit_marker(now, &end, batch),
+        };
+        match admitted {
             Err(failure) => {
                 let _ = reply.send(Err(failure));
             }
@@ -126,8 +178,7 @@ impl Replica {
         now: Timestamp,
         mut item: AppendItem,
     ) -> Result<(Offset, Appended), AppendFailure> {
-        let min_insync_replicas = self.min_insync_replicas();
-        let rules = AppendRules { acks: item.acks, min_insync_replicas };
+        let rules = self.rules(item.acks, item.verification);
         let mut core = self.core.borrow_mut();
         let log_start = core.log_start_offset();
         let admission = core.admit(now, &item.info, &rules).map_err(AppendFailure::Refused)?;
@@ -139,8 +190,33 @@ impl Replica {
             Admission::Append(placed) => placed,
         };
         batch::stamp(&mut item.batch, placed.base_offset, placed.leader_epoch);
-        let batch = detach(item.batch.freeze(), item.frame_bytes);
-        let staged = self.log.append(batch, &placed, now);
+        self.write(now, &core, &placed, detach(item.batch.freeze(), item.frame_bytes));
+        let (base_offset, log_append_time) = (placed.base_offset, item.log_append_time);
+        Ok((placed.end_offset(), Appended { base_offset, log_append_time, log_start }))
+    }
+
+    /// As [`Replica::admit`], for the end of a transaction.
+    fn admit_marker(
+        self: &Rc<Self>,
+        now: Timestamp,
+        end: &TransactionEnd,
+        mut batch: BytesMut,
+    ) -> Result<(Offset, Appended), AppendFailure> {
+        let info = BatchHeader::peek(&batch).and_then(BatchHeader::info);
+        let info = info.expect("a marker is built by us");
+        let rules = self.rules(Acks::All, Verification::Off);
+        let mut core = self.core.borrow_mut();
+        let log_start = core.log_start_offset();
+        let placed = core.admit_marker(now, &info, end, &rules).map_err(AppendFailure::Refused)?;
+        batch::stamp(&mut batch, placed.base_offset, placed.leader_epoch);
+        self.write(now, &core, &placed, batch.freeze());
+        let (base_offset, log_append_time) = (placed.base_offset, Timestamp::NONE);
+        Ok((placed.end_offset(), Appended { base_offset, log_append_time, log_start }))
+    }
+
+    /// Hands an admitted batch to the log.
+    fn write(self: &Rc<Self>, now: Timestamp, core: &Leader, placed: &BatchInfo, batch: Bytes) {
+        let staged = self.log.append(batch, placed, now);
         let staged = staged.expect("room was checked before the batch was admitted");
         assert!(core.log_end_offset() == self.log.log_end(), "R1");
         let bytes = usize::try_from(placed.bytes).expect("a batch fits memory");
@@ -148,8 +224,6 @@ impl Replica {
         if staged.snapshot_due {
             self.write_snapshot(core.producers().encode(placed.end_offset()), placed.end_offset());
         }
-        let (base_offset, log_append_time) = (placed.base_offset, item.log_append_time);
-        Ok((placed.end_offset(), Appended { base_offset, log_append_time, log_start }))
     }
 
     /// Writes the producers' state beside the log, in the background: it is derived data, so a
@@ -164,9 +238,10 @@ impl Replica {
         tasks::spawn(Queue::Housekeeping, write);
     }
 
-    fn min_insync_replicas(&self) -> usize {
+    fn rules(&self, acks: Acks, verification: Verification) -> AppendRules {
         let required = self.config.borrow().min_insync_replicas;
-        usize::try_from(required).expect("a count of replicas")
+        let min_insync_replicas = usize::try_from(required).expect("a count of replicas");
+        AppendRules { acks, min_insync_replicas, verification }
     }
 
     fn answer_at(&self, acks: Acks, end: Offset, answer: Appended, reply: Reply) {
@@ -197,13 +272,13 @@ impl Replica {
     fn unpark(self: &Rc<Self>, now: Timestamp) {
         loop {
             let mut waiting = self.waiting.borrow_mut();
-            let fits = |(item, _): &(AppendItem, Reply)| self.log.has_room(item.batch.len());
+            let fits = |(input, _): &(Input, Reply)| self.log.has_room(input.bytes());
             if !waiting.parked.front().is_some_and(fits) {
                 return;
             }
-            let (item, reply) = waiting.parked.pop_front().expect("just seen");
+            let (input, reply) = waiting.parked.pop_front().expect("just seen");
             drop(waiting);
-            self.stage(now, item, reply);
+            self.stage(now, input, reply);
         }
     }
 

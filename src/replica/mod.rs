@@ -8,6 +8,7 @@ pub mod driver;
 pub mod fetch;
 pub mod housekeeping;
 pub mod local;
+pub mod markers;
 pub mod offsets;
 pub mod request;
 pub mod serve;

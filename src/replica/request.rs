@@ -8,12 +8,16 @@ use bytes::BytesMut;
 
 use crate::io::file::IoError;
 use crate::io::slice::Slice;
-use crate::model::ids::TopicPartition;
+use crate::model::ids::{ProducerEpoch, ProducerId, TopicPartition, TransactionVersion};
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::{Micros, Timestamp};
-use crate::partition::leader::{Acks, AppendError, EpochMismatch, Isolation, OffsetNotAvailable};
-use crate::partition::producers::ActiveProducer;
+use crate::partition::leader::{
+    Acks, AppendError, EpochMismatch, Isolation, OffsetNotAvailable, Verification,
+};
+use crate::partition::producers::{ActiveProducer, ProducerError};
+use crate::partition::verification::{Begun, FirstBatch};
 use crate::record::batch::BatchInfo;
+use crate::record::control::Outcome;
 use crate::storage::log::AppendRefused;
 use crate::storage::reader::ReadPath;
 
@@ -32,6 +36,51 @@ pub struct AppendItem {
     pub log_append_time: Timestamp,
     /// When the producer wants its answer; `acks=all` is gated by `min.insync.replicas`.
     pub acks: Acks,
+    /// What stands for the transaction's coordinator; of no meaning outside a transaction.
+    pub verification: Verification,
+}
+
+/// The end of one transaction in one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkerItem {
+    /// Where it goes, whether the transaction has written there or not.
+    pub partition: TopicPartition,
+    /// Whose transaction.
+    pub producer_id: ProducerId,
+    /// Under transactions v2 the epoch after the transaction's own.
+    pub producer_epoch: ProducerEpoch,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Epoch of the coordinator's own partition.
+    pub coordinator_epoch: i32,
+    /// Whose rules hold for the epoch.
+    pub version: TransactionVersion,
+}
+
+/// Why a marker is not in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkerFailure {
+    /// No such replica on that shard: not created yet, or deleted, when nothing is left to end.
+    NotHere,
+    /// The producer or the coordinator has been fenced: final.
+    Fenced(ProducerError),
+    /// Too few replicas are in sync, the disk is full, or the group coordinator is not ready yet:
+    /// another try may succeed.
+    Retriable,
+    /// The log directory has failed and takes nothing more.
+    Offline,
+}
+
+/// What an owner answers for one marker, once it is durable.
+pub type MarkerResult = Result<(), MarkerFailure>;
+
+/// The first batch of a transaction in a partition, of which its coordinator is about to be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct BeginItem {
+    /// Where the batch is to go.
+    pub partition: TopicPartition,
+    /// The batch.
+    pub first: FirstBatch,
 }
 
 /// A batch that is in the log, as durably as its topic's flush policy promises.
@@ -249,6 +298,10 @@ pub enum ShardRequest {
     LogSizes,
     /// Tell the producers that partitions know.
     Producers(Vec<TopicPartition>),
+    /// Write ends of transactions; answered once they are durable.
+    WriteMarkers(Vec<MarkerItem>),
+    /// Tell what first batches need before their append.
+    BeginTransactions(Vec<BeginItem>),
     /// The log directory has failed on another shard: stop here too.
     DirectoryFailed(IoError),
 }
@@ -270,6 +323,10 @@ pub enum ShardReply {
     RecordsDeleted(Vec<Result<Offset, DeleteRecordsFailure>>),
     /// To [`ShardRequest::LogSizes`], in no order.
     LogSizes(Vec<(TopicPartition, u64)>),
+    /// To [`ShardRequest::WriteMarkers`].
+    MarkersWritten(Vec<MarkerResult>),
+    /// To [`ShardRequest::BeginTransactions`]; none where there is no such replica.
+    TransactionsBegun(Vec<Option<Begun>>),
     /// To [`ShardRequest::Producers`].
     Producers(Vec<Result<Vec<ActiveProducer>, ReadFailure>>),
 }

@@ -15,6 +15,7 @@ use crate::storage::options::FailStop;
 use super::admin;
 use super::append::append;
 use super::fetch;
+use super::markers;
 use super::offsets;
 use super::request::{ShardReply, ShardRequest, WatchRequest};
 use super::table::Replicas;
@@ -81,6 +82,14 @@ impl Server {
             ShardRequest::Producers(partitions) => {
                 let known = ShardReply::Producers(admin::producers(&self.replicas, &partitions));
                 Box::pin(std::future::ready(known))
+            }
+            ShardRequest::WriteMarkers(items) => {
+                let results = markers::write(&self.replicas, timers::wall_clock(), &items);
+                Box::pin(async move { ShardReply::MarkersWritten(results.await) })
+            }
+            ShardRequest::BeginTransactions(items) => {
+                let begun = ShardReply::TransactionsBegun(markers::begin(&self.replicas, &items));
+                Box::pin(std::future::ready(begun))
             }
             ShardRequest::DirectoryFailed(error) => {
                 self.fail_stop.fail(error);

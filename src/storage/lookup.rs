@@ -128,10 +128,10 @@ impl<D: Directory> Inner<D> {
             let file = self.file_of(base).await.map_err(|error| self.read_error(error, start))?;
             let from = start;
             let course = Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
-            let walked = walk(&*file, course, |info, position, _| {
-                let found = wanted(info);
+            let walked = walk(&*file, course, |met| {
+                let found = wanted(met.info);
                 if found {
-                    hit = Some((*info, position));
+                    hit = Some((*met.info, met.position));
                 }
                 !found
             });
@@ -183,7 +183,7 @@ impl<D: Directory> Inner<D> {
         let limit = self.readable(base).await?;
         let file = self.file_of(base).await.map_err(|error| self.read_error(error, from))?;
         let course = Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
-        let walked = walk(&*file, course, |info, _, _| info.end_offset() <= offset).await;
+        let walked = walk(&*file, course, |met| met.info.end_offset() <= offset).await;
         let (mark, stop) = walked.map_err(|error| self.read_error(error, from))?;
         match stop {
             Stop::Enough => Ok((base, mark)),
@@ -275,8 +275,8 @@ impl<D: Directory> Inner<D> {
         let limit = file.size().await.map_err(|error| self.read_error(error, start))?;
         let mut index = SparseIndex::new(base);
         let course = Course { from: start, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
-        let walked = walk(&*file, course, |info, _, header| {
-            index.note(info, header, interval);
+        let walked = walk(&*file, course, |met| {
+            index.note(met.info, met.header, interval);
             true
         });
         walked.await.map_err(|error| self.read_error(error, start))?;

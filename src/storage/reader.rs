@@ -25,7 +25,7 @@ use crate::storage::chunks::Place;
 use crate::storage::log::{Inner, Log, LogError};
 use crate::storage::read_ahead::{CHUNKS_AHEAD, Range};
 use crate::storage::segment::Mark;
-use crate::storage::walk::{Course, Look, acceptable, walk};
+use crate::storage::walk::{Course, Look, Met, acceptable, walk};
 
 /// Bytes read from the disk at once, at most, unless one batch is larger.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -347,7 +347,8 @@ impl<D: Directory> Inner<D> {
             Piece { slices: Vec::new(), next_offset: request.from, bytes: 0, exhausted: false };
         let course = |from| Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
         // To the first batch, then in one leap to the last indexed boundary that fits, and on.
-        let walked = walk(&*file, course(start), |info, _, _| info.end_offset() <= request.from);
+        let before = |met: &Met<'_>| met.info.end_offset() <= request.from;
+        let walked = walk(&*file, course(start), before);
         let (first, _) = walked.await.map_err(|error| self.read_error(error, start))?;
         let mut end = first;
         let leap = {
@@ -361,11 +362,11 @@ impl<D: Directory> Inner<D> {
             })
         };
         end = leap.unwrap_or(end);
-        let walked = walk(&*file, course(end), |info, position, _| {
-            let bytes = position + u64::from(info.bytes) - first.position;
-            let fits =
-                bytes <= request.max_bytes as u64 || request.min_one && position == first.position;
-            fits && info.end_offset() <= request.upto
+        let walked = walk(&*file, course(end), |met| {
+            let bytes = met.position + u64::from(met.info.bytes) - first.position;
+            let is_first = met.position == first.position;
+            let fits = bytes <= request.max_bytes as u64 || request.min_one && is_first;
+            fits && met.info.end_offset() <= request.upto
         });
         let (end, _) = walked.await.map_err(|error| self.read_error(error, end))?;
         let length = usize::try_from(end.position - first.position).unwrap_or(0);

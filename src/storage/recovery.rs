@@ -27,6 +27,7 @@ use crate::io::file::{File, IoError};
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::Timestamp;
 use crate::record::batch::BatchInfo;
+use crate::record::control::EndMarker;
 use crate::storage::appender::{Derived, create_with_space};
 use crate::storage::checkpoint::{Checkpoint, CheckpointFile, Loaded};
 use crate::storage::epochs::{EPOCHS_NAME, EpochTable};
@@ -52,9 +53,18 @@ pub struct Opened<D: Directory> {
     /// The newest usable snapshot: the offset before which it holds all, and the blob.
     pub snapshot: Option<(Offset, Bytes)>,
     /// All batches from the snapshot's offset (or the log's start) to the end.
-    pub replay: Vec<BatchInfo>,
+    pub replay: Vec<Replayed>,
     /// Leader epochs, each with its first offset.
     pub epochs: Vec<(LeaderEpoch, Offset)>,
+}
+
+/// A batch that the partition's core has yet to note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// Its numbers.
+    pub info: BatchInfo,
+    /// What it says, if it is a control batch that ends a transaction.
+    pub marker: Option<EndMarker>,
 }
 
 /// How the log was found.
@@ -190,7 +200,7 @@ impl<D: Directory> Log<D> {
             epochs: recovery.epochs,
             quarantined: report.damage.clone(),
             snapshots: kept,
-            bytes_since_snapshot: replay.iter().map(|batch| u64::from(batch.bytes)).sum(),
+            bytes_since_snapshot: replay.iter().map(|batch| u64::from(batch.info.bytes)).sum(),
             disk_full: None,
             life: Life::Open,
             read_ahead: ReadAhead::default(),
@@ -321,8 +331,8 @@ impl<'a, D: Directory> Recovery<'a, D> {
         let from = Mark { position: 0, offset: base };
         let course = Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
         let epochs = &mut self.epochs;
-        let (end, _) = walk(&file, course, |info, _, _| {
-            epochs.assign(info.leader_epoch, info.base_offset);
+        let (end, _) = walk(&file, course, |met| {
+            epochs.assign(met.info.leader_epoch, met.info.base_offset);
             true
         })
         .await?;
@@ -439,9 +449,9 @@ impl<'a, D: Directory> Recovery<'a, D> {
             Course { from, epoch: LeaderEpoch::NONE, limit: proven.position, look: Look::Headers };
         let interval = self.options.index_interval_bytes;
         let epochs = &mut self.epochs;
-        let (end, _) = walk(file, course, |info, _, header| {
-            index.note(info, header, interval);
-            epochs.assign(info.leader_epoch, info.base_offset);
+        let (end, _) = walk(file, course, |met| {
+            index.note(met.info, met.header, interval);
+            epochs.assign(met.info.leader_epoch, met.info.base_offset);
             true
         })
         .await?;
@@ -468,11 +478,11 @@ impl<'a, D: Directory> Recovery<'a, D> {
         let epoch = self.epochs.last().unwrap_or(LeaderEpoch::NONE);
         let epochs = &mut self.epochs;
         let course = Course { from, epoch, limit: size.max(from.position), look: Look::Whole };
-        let (end, stop) = walk(file, course, |info, _, header| {
-            let kept = cut.is_none_or(|cut| info.end_offset() <= cut);
+        let (end, stop) = walk(file, course, |met| {
+            let kept = cut.is_none_or(|cut| met.info.end_offset() <= cut);
             if kept {
-                index.note(info, header, interval);
-                epochs.assign(info.leader_epoch, info.base_offset);
+                index.note(met.info, met.header, interval);
+                epochs.assign(met.info.leader_epoch, met.info.base_offset);
             }
             kept
         })
@@ -599,7 +609,7 @@ async fn replay<D: Directory>(
     segments: &VecDeque<Segment<D::File>>,
     directory: &D,
     from: Offset,
-) -> Result<Vec<BatchInfo>, IoError> {
+) -> Result<Vec<Replayed>, IoError> {
     let mut batches = Vec::new();
     for segment in segments.iter().filter(|segment| segment.staged.offset > from) {
         let (file, index) = match (segment.open_file(), &segment.index) {
@@ -619,9 +629,9 @@ async fn replay<D: Directory>(
         let limit = if segment.sealed { file.size().await? } else { segment.staged.position };
         let course =
             Course { from: from_mark, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
-        walk(&*file, course, |info, _, _| {
-            if info.end_offset() > from {
-                batches.push(*info);
+        walk(&*file, course, |met| {
+            if met.info.end_offset() > from {
+                batches.push(Replayed { info: *met.info, marker: met.marker });
             }
             true
         })

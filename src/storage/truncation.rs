@@ -155,8 +155,8 @@ impl<D: Directory> Inner<D> {
             let file = self.file_of(base).await?;
             let limit = written.position;
             let course = Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
-            walk(&*file, course, |info, _, header| {
-                index.borrow_mut().note(info, header, interval);
+            walk(&*file, course, |met| {
+                index.borrow_mut().note(met.info, met.header, interval);
                 true
             })
             .await?;

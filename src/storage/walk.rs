@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::io::file::{File, IoError};
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::record::batch::{Batch, BatchHeader, BatchInfo, HEADER_BYTES, MAGIC};
+use crate::record::control::EndMarker;
 use crate::storage::segment::Mark;
 
 /// Bytes read at once.
@@ -76,14 +77,29 @@ impl<F: File> Window<'_, F> {
     }
 }
 
-/// Walks; `batch` sees each accepted batch (its numbers, its position, its header's bytes) and
-/// says whether to take it and go on. The mark in the result is behind the last one taken.
+/// Bytes of a control batch at most that a walk looks into; a marker's has 78.
+const CONTROL_BYTES_MAX: u32 = 1 << 10;
+
+/// A batch that a walk has met.
+pub(super) struct Met<'a> {
+    /// Its numbers.
+    pub(super) info: &'a BatchInfo,
+    /// Where it begins.
+    pub(super) position: u64,
+    /// The bytes of its header.
+    pub(super) header: &'a [u8],
+    /// What it says, if it is a control batch that ends a transaction.
+    pub(super) marker: Option<EndMarker>,
+}
+
+/// Walks; `batch` sees each accepted batch and says whether to take it and go on. The mark in the
+/// result is behind the last one taken.
 ///
 /// Errors: the disk's, on a read.
 pub(super) async fn walk<F: File>(
     file: &F,
     course: Course,
-    mut batch: impl FnMut(&BatchInfo, u64, &[u8]) -> bool,
+    mut batch: impl FnMut(&Met<'_>) -> bool,
 ) -> Result<(Mark, Stop), IoError> {
     let mut window = Window { file, position: 0, bytes: Bytes::new() };
     let (mut at, mut epoch) = (course.from, course.epoch);
@@ -106,7 +122,15 @@ pub(super) async fn walk<F: File>(
                 return Ok((at, Stop::Bad));
             }
         }
-        if !batch(&info, at.position, &header) {
+        let marker = match info.attributes.is_control() && info.bytes <= CONTROL_BYTES_MAX {
+            true => {
+                let length = usize::try_from(info.bytes).expect("a KiB at most");
+                EndMarker::of_batch(&window.at(at.position, length).await?)
+            }
+            false => None,
+        };
+        let met = Met { info: &info, position: at.position, header: &header, marker };
+        if !batch(&met) {
             return Ok((at, Stop::Enough));
         }
         epoch = info.leader_epoch;

@@ -87,8 +87,7 @@ fn producer(known: ActiveProducer) -> ProducerState {
         producer_epoch: i32::from(known.epoch.0),
         last_sequence: known.last_sequence.0,
         last_timestamp: known.last_timestamp.0,
-        // No transaction has ended here: no coordinator has written a marker.
-        coordinator_epoch: -1,
+        coordinator_epoch: known.coordinator_epoch,
         current_txn_start_offset: known.open_from.0,
         ..ProducerState::default()
     }

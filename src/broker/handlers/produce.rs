@@ -14,7 +14,7 @@ use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::model::ids::{BrokerId, PartitionIndex, TopicPartition};
 use crate::model::time::{Micros, Timestamp};
 use crate::net::service::{Admitted, CloseReason, Reply};
-use crate::partition::leader::Acks;
+use crate::partition::leader::{Acks, Verification};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::produce::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
@@ -195,6 +195,7 @@ impl Produce {
             frame_bytes: self.head.bytes,
             log_append_time: checked.log_append_time,
             acks: self.acks,
+            verification: Verification::Guarded(None),
         })
     }
 
