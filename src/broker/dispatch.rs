@@ -229,8 +229,8 @@ fn admit_member(
             handlers::join_group::handle(&shard, &connection, client_id, request, version).await
         }),
         _ => plain(shard, head, body, move |shard, request| async move {
-            handlers::consumer_group_heartbeat::handle(&shard, &connection, client_id, request)
-                .await
+            let (at, who) = (&shard, &connection);
+            handlers::consumer_group_heartbeat::handle(at, who, client_id, request, version).await
         }),
     }
 }

@@ -82,6 +82,7 @@ pub fn first(member: &str, topics: &[&str]) -> ConsumerHeartbeat {
     ConsumerHeartbeat {
         group: group(),
         member: MemberId::from(member),
+        names_itself: false,
         epoch: 0,
         instance: None,
         rack: None,
@@ -329,6 +330,8 @@ fn p90_requests_that_contradict_themselves_are_refused() {
         ConsumerHeartbeat { owned: Some(one), ..good.clone() },
         ConsumerHeartbeat { topics: None, ..good.clone() },
         ConsumerHeartbeat { epoch: -3, ..good.clone() },
+        ConsumerHeartbeat { names_itself: true, member: "".into(), ..good.clone() },
+        ConsumerHeartbeat { epoch: 1, member: "".into(), ..good.clone() },
         ConsumerHeartbeat { epoch: EPOCH_LEAVE_STATIC, ..good.clone() },
         ConsumerHeartbeat { rack: Some("".into()), ..good.clone() },
         ConsumerHeartbeat { client_id: "x".repeat(40_000).into(), ..good.clone() },

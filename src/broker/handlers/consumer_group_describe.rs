@@ -80,7 +80,7 @@ fn member(member: DescribedConsumer) -> wire::Member {
         client_id: metadata.client_id.into(),
         client_host: metadata.client_host.into(),
         subscribed_topic_names: metadata.topics.into_iter().map(String::from).collect(),
-        subscribed_topic_regex: metadata.regex.map(String::from),
+        subscribed_topic_regex: Some(metadata.regex.map(String::from).unwrap_or_default()),
         assignment: assignment(member.assigned),
         target_assignment: assignment(member.target),
         member_type,

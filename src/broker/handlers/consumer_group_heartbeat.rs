@@ -22,9 +22,10 @@ pub async fn handle(
     connection: &Connection,
     client_id: Option<String>,
     request: wire::ConsumerGroupHeartbeatRequest,
+    version: i16,
 ) -> wire::ConsumerGroupHeartbeatResponse {
     let group = request.group_id.clone();
-    let heartbeat = heartbeat(connection, client_id, request);
+    let heartbeat = heartbeat(connection, client_id, request, version);
     let beat = shard
         .ask_group(&group, move |core, now, step| core.consumer_heartbeat(now, &heartbeat, step));
     match beat.await {
@@ -38,11 +39,13 @@ fn heartbeat(
     connection: &Connection,
     client_id: Option<String>,
     request: wire::ConsumerGroupHeartbeatRequest,
+    version: i16,
 ) -> ConsumerHeartbeat {
     let names = |names: Vec<String>| names.into_iter().map(Box::from).collect();
     ConsumerHeartbeat {
         group: GroupId::from(request.group_id.as_str()),
         member: MemberId::from(request.member_id.as_str()),
+        names_itself: version >= 1,
         epoch: request.member_epoch,
         instance: request.instance_id.as_deref().map(InstanceId::from),
         rack: request.rack_id.map(Box::from),

@@ -37,8 +37,10 @@ const REGEX_REFRESH_MS_MAX: i64 = 600_000;
 pub struct ConsumerHeartbeat {
     /// The group.
     pub group: GroupId,
-    /// Its id; empty in version 0, if it has none yet.
+    /// Its id; empty if it has none yet.
     pub member: MemberId,
+    /// Whether it has to bring an id of its own, as from version 1 on. Source: KIP-1082.
+    pub names_itself: bool,
     /// Its epoch; 0 to join, -1 to leave, -2 to leave and come back as the same instance.
     pub epoch: i32,
     /// Its instance id, if it is static.
@@ -108,6 +110,10 @@ impl ConsumerHeartbeat {
     pub(in crate::group) fn check(&self, settings: &GroupSettings) -> Result<(), ConsumerError> {
         let invalid = |reason| Err(ConsumerError::Invalid(reason));
         let instance = self.instance.as_ref().map(InstanceId::as_str);
+        let nameless = self.member.as_str().is_empty();
+        if nameless && self.names_itself {
+            return invalid("MemberId can't be empty.");
+        }
         if self.group.as_str().is_empty() {
             return invalid("GroupId can't be empty.");
         }
@@ -117,7 +123,8 @@ impl ConsumerHeartbeat {
         if self.rack.as_deref() == Some("") {
             return invalid("RackId can't be empty.");
         }
-        if self.member.as_str().is_empty() && self.epoch != EPOCH_JOIN {
+        let is_known = matches!(self.epoch, 1.. | EPOCH_LEAVE | EPOCH_LEAVE_STATIC);
+        if nameless && is_known {
             return invalid("MemberId can't be empty.");
         }
         let texts = [self.group.as_str(), self.member.as_str(), instance.unwrap_or("")];

@@ -14,6 +14,7 @@
 #![allow(clippy::disallowed_methods)] // a program of its own: clocks, files and waits as it likes
 
 mod admin;
+mod consumers;
 mod data;
 mod duo;
 mod groups;
@@ -96,6 +97,7 @@ fn play(duo: &mut Duo, prng: &mut Prng, round: u64) {
     data::fetch(duo, &mut prng.split(), &topics);
     data::offsets(duo, &mut prng.split(), &topics);
     groups::play(duo, &mut prng.split(), round, &topics);
+    consumers::play(duo, round, &topics);
     admin::play(duo, &mut prng.split(), &topics);
     topics::describe(duo, &mut prng.split(), &topics);
 }
