@@ -78,7 +78,9 @@ impl From<&CreateTopicError> for Told {
                 ErrorCode::InvalidReplicationFactor
             }
             E::BadAssignment(_) => ErrorCode::InvalidReplicaAssignment,
-            E::BadConfig(_) | E::ConfigTooLong { .. } => ErrorCode::InvalidConfig,
+            E::BadConfig(_) | E::ConfigTooLong { .. } | E::NoValue { .. } => {
+                ErrorCode::InvalidConfig
+            }
         };
         Told::new(code, error.to_string())
     }

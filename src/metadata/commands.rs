@@ -322,6 +322,7 @@ mod tests {
             replication_factor: -1,
             assignments: Vec::new(),
             configs: ConfigMap::new(),
+            valueless: Vec::new(),
         }
     }
 
@@ -389,6 +390,8 @@ mod tests {
         check(image, wrong(|t| t.replication_factor = 0), bad);
         let bad = CreateTopicError::TooFewBrokers { replication_factor: 3, brokers: 1 };
         check(image, wrong(|t| t.replication_factor = 3), bad);
+        let bad = CreateTopicError::NoValue { settings: vec!["retention.ms".to_owned()] };
+        check(image, wrong(|t| t.valueless.push("retention.ms".to_owned())), bad);
         let bad = ConfigError::NoValue { name: "strange".into() };
         let strange = |t: &mut NewTopic| drop(t.configs.insert("strange".into(), "1".into()));
         check(image, wrong(strange), CreateTopicError::BadConfig(bad));

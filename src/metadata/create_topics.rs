@@ -39,6 +39,8 @@ pub struct NewTopic {
     pub assignments: Vec<ManualAssignment>,
     /// Overridden settings, unchecked.
     pub configs: ConfigMap,
+    /// Settings that were named without a value: there must be none.
+    pub valueless: Vec<String>,
 }
 
 /// Replicas of one partition, chosen by the caller.
@@ -119,6 +121,11 @@ pub enum CreateTopicError {
         /// Its bytes.
         bytes: usize,
     },
+    /// Settings are named without a value.
+    NoValue {
+        /// Their names.
+        settings: Vec<String>,
+    },
     /// A setting is refused.
     BadConfig(ConfigError),
 }
@@ -162,6 +169,9 @@ impl fmt::Display for CreateTopicError {
                  set to -1."
             ),
             Self::BadAssignment(error) => error.fmt(f),
+            Self::NoValue { settings } => {
+                write!(f, "Null value not supported for topic configs: {}", settings.join(","))
+            }
             Self::ConfigTooLong { bytes } => write!(
                 f,
                 "A setting of {bytes} bytes exceeds the maximum size of {CONFIG_BYTES_MAX} bytes."
@@ -329,6 +339,9 @@ impl MetadataImage {
             [] => self.place_topic(rules, topic)?,
             assignments => self.take_assignments(topic, assignments)?,
         };
+        if !topic.valueless.is_empty() {
+            return Err(CreateTopicError::NoValue { settings: topic.valueless.clone() });
+        }
         if let Some(bytes) = too_long(&topic.configs) {
             return Err(CreateTopicError::ConfigTooLong { bytes });
         }

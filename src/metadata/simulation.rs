@@ -139,6 +139,7 @@ impl World {
             replication_factor: i16::try_from(self.prng.below(4)).unwrap() - 1,
             assignments: Vec::new(),
             configs: ConfigMap::from([("k".to_owned(), "v".to_owned())]),
+            valueless: Vec::new(),
         };
         let mode = if self.prng.chance(20) { Mode::ValidateOnly } else { Mode::Commit };
         let command = Command::CreateTopics { topics: vec![topic.clone()], mode };

@@ -49,8 +49,7 @@ pub async fn change(
 ) -> IncrementalAlterConfigsResponse {
     let asked = request.resources.into_iter().map(|resource| {
         let (kind, name) = (resource.resource_type, resource.resource_name);
-        let change = some_values(shard, kind, &resource.configs)
-            .and_then(|values| checked(shard, kind, &name, ConfigValues::Some(values)));
+        let change = incremental(shard, kind, &name, &resource.configs);
         Asked { kind, name, change }
     });
     let results = execute(shard, asked.collect(), request.validate_only).await;
@@ -73,8 +72,7 @@ pub async fn change(
 pub async fn replace(shard: &Rc<Shard>, request: AlterConfigsRequest) -> AlterConfigsResponse {
     let asked = request.resources.into_iter().map(|resource| {
         let (kind, name) = (resource.resource_type, resource.resource_name);
-        let change = all_values(&resource.configs)
-            .and_then(|values| checked(shard, kind, &name, ConfigValues::All(values)));
+        let change = whole(shard, kind, &name, &resource.configs);
         Asked { kind, name, change }
     });
     let results = execute(shard, asked.collect(), request.validate_only).await;
@@ -132,28 +130,38 @@ fn refuse_repeated(asked: &mut [Asked]) {
     }
 }
 
-/// What IncrementalAlterConfigs asks for, by key. Errors: what the client is told.
-fn some_values(
+/// What IncrementalAlterConfigs asks of one resource; of several mistakes, Kafka's first is told.
+/// Errors: what the client is told.
+fn incremental(
     shard: &Shard,
     kind: i8,
+    name: &str,
     configs: &[AlterableConfig],
-) -> Result<BTreeMap<String, ConfigOperation>, Told> {
+) -> Result<ConfigChange, Told> {
     let valued = configs.iter().filter(|config| config.config_operation != DELETE);
     refuse_null(valued.map(|config| (config.name.as_str(), config.value.as_deref())))?;
+    let resource = target(shard, kind, name)?;
     refuse_repeated_keys(configs.iter().map(|config| config.name.as_str()))?;
     let mut values = BTreeMap::new();
     for config in configs {
         values.insert(config.name.clone(), operation(shard, kind, config)?);
     }
-    Ok(values)
+    changed(resource, ConfigValues::Some(values))
 }
 
-/// What AlterConfigs asks for. Errors: what the client is told.
-fn all_values(configs: &[alter_configs::AlterableConfig]) -> Result<ConfigMap, Told> {
+/// What AlterConfigs asks of one resource. Errors: what the client is told.
+fn whole(
+    shard: &Shard,
+    kind: i8,
+    name: &str,
+    configs: &[alter_configs::AlterableConfig],
+) -> Result<ConfigChange, Told> {
     refuse_null(configs.iter().map(|config| (config.name.as_str(), config.value.as_deref())))?;
+    let resource = target(shard, kind, name)?;
     refuse_repeated_keys(configs.iter().map(|config| config.name.as_str()))?;
     let value = |text: &Option<String>| text.clone().unwrap_or_default();
-    Ok(configs.iter().map(|config| (config.name.clone(), value(&config.value))).collect())
+    let values = configs.iter().map(|config| (config.name.clone(), value(&config.value)));
+    changed(resource, ConfigValues::All(values.collect()))
 }
 
 fn refuse_null<'a>(configs: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Result<(), Told> {
@@ -203,22 +211,24 @@ fn default_of_topics(setting: &crate::config::keys::Setting, layers: &Layers) ->
     resolve_one(setting, &ConfigMap::new(), layers).text
 }
 
+/// Whose settings clients may change. Errors: what the client is told.
+fn target(shard: &Shard, kind: i8, name: &str) -> Result<ConfigTarget, Told> {
+    match kind {
+        RESOURCE_TOPIC => topic(name),
+        RESOURCE_BROKER => broker(shard, name),
+        _ => Err(invalid(format!("Unknown resource type {kind}"))),
+    }
+}
+
 /// The change of a resource, if clients may make it. Errors: what the client is told.
-fn checked(
-    shard: &Shard,
-    kind: i8,
-    name: &str,
-    values: ConfigValues,
-) -> Result<ConfigChange, Told> {
-    let resource = match kind {
-        RESOURCE_TOPIC => topic(name)?,
-        RESOURCE_BROKER => {
-            let target = broker(shard, name)?;
-            refuse_static(&values)?;
-            target
-        }
-        _ => return Err(invalid(format!("Unknown resource type {kind}"))),
-    };
+fn changed(resource: ConfigTarget, values: ConfigValues) -> Result<ConfigChange, Told> {
+    match &resource {
+        ConfigTarget::Topic(name) => drop(
+            TopicName::parse(name)
+                .map_err(|error| Told::new(ErrorCode::InvalidTopicException, error.words(name)))?,
+        ),
+        ConfigTarget::Broker(_) | ConfigTarget::AllBrokers => refuse_static(&values)?,
+    }
     Ok(ConfigChange { resource, values })
 }
 
@@ -226,8 +236,6 @@ fn topic(name: &str) -> Result<ConfigTarget, Told> {
     if name.is_empty() {
         return Err(invalid("Default topic resources are not allowed.".to_owned()));
     }
-    TopicName::parse(name)
-        .map_err(|error| Told::new(ErrorCode::InvalidTopicException, error.words(name)))?;
     Ok(ConfigTarget::Topic(name.to_owned()))
 }
 

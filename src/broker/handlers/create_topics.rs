@@ -5,6 +5,7 @@
 //!
 //! Source: KIP-4, KIP-464 (defaults), KIP-525 (settings in the answer), KIP-516 (topic id).
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::config::describe::{Described, describe_topic};
@@ -15,8 +16,8 @@ use crate::model::ids::{BrokerId, PartitionIndex};
 use crate::model::topic_name::TopicName;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::messages::create_topics::{
-    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest,
-    CreateTopicsResponse,
+    CreatableTopic, CreatableTopicConfig, CreatableTopicConfigs, CreatableTopicResult,
+    CreateTopicsRequest, CreateTopicsResponse,
 };
 
 use super::super::context::Shard;
@@ -38,7 +39,10 @@ pub async fn handle(shard: &Rc<Shard>, request: CreateTopicsRequest) -> CreateTo
                 }
                 Err(error) => refused(name, Told::from(&error)),
             };
-            names.into_iter().zip(results).map(answer).collect()
+            let mut told: HashSet<String> = HashSet::new();
+            // A name given twice is refused once.
+            let results = names.into_iter().zip(results);
+            results.filter(|(name, _)| told.insert(name.clone())).map(answer).collect()
         }
         Ok(other) => panic!("the controller answers what was asked, not {other:?}"),
         Err(told) => names.into_iter().map(|name| refused(name, told.clone())).collect(),
@@ -56,6 +60,7 @@ pub async fn create_with_defaults(shard: &Rc<Shard>, names: impl Iterator<Item =
         replication_factor: -1,
         assignments: Vec::new(),
         configs: Default::default(),
+        valueless: Vec::new(),
     };
     let topics: Vec<NewTopic> = names.map(topic).collect();
     if !topics.is_empty() {
@@ -68,15 +73,17 @@ fn new_topic(asked: CreatableTopic) -> NewTopic {
         partition: PartitionIndex(assignment.partition_index),
         replicas: assignment.broker_ids.into_iter().map(BrokerId).collect(),
     });
-    // A setting without a value asks for the default, which is what no override means.
-    let configs = asked.configs.into_iter().filter_map(|config| Some((config.name, config.value?)));
+    let (configs, valueless): (Vec<_>, Vec<_>) =
+        asked.configs.into_iter().partition(|config| config.value.is_some());
+    let valued = |config: CreatableTopicConfig| Some((config.name, config.value?));
     NewTopic {
         id: random_topic_id(),
         name: asked.name,
         num_partitions: asked.num_partitions,
         replication_factor: asked.replication_factor,
         assignments: assignments.collect(),
-        configs: configs.collect(),
+        configs: configs.into_iter().filter_map(valued).collect(),
+        valueless: valueless.into_iter().map(|config| config.name).collect(),
     }
 }
 

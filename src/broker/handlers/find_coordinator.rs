@@ -118,6 +118,7 @@ async fn create_offsets_topic(shard: &Rc<Shard>) {
         replication_factor: groups.offsets_topic_replication_factor.min(brokers),
         assignments: Vec::new(),
         configs: BTreeMap::from(configs.map(|(name, value)| (name.to_owned(), value))),
+        valueless: Vec::new(),
     };
     let create = Command::CreateTopics { topics: vec![topic], mode: Mode::Commit };
     let _ = shard.execute(create).await;

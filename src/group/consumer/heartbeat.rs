@@ -123,7 +123,7 @@ impl ConsumerHeartbeat {
         if self.rack.as_deref() == Some("") {
             return invalid("RackId can't be empty.");
         }
-        let is_known = matches!(self.epoch, 1.. | EPOCH_LEAVE | EPOCH_LEAVE_STATIC);
+        let is_known = matches!(self.epoch, 1..|EPOCH_LEAVE| EPOCH_LEAVE_STATIC);
         if nameless && is_known {
             return invalid("MemberId can't be empty.");
         }
