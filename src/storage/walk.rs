@@ -159,12 +159,33 @@ pub(super) async fn is_zero_from<F: File>(file: &F, position: u64) -> Result<boo
     let mut at = position;
     loop {
         let bytes = file.read_at(at, WALK_BYTES).await?;
-        if bytes.iter().any(|byte| *byte != 0) {
+        if !is_zero(&bytes) {
             return Ok(false);
         }
         if bytes.len() < WALK_BYTES {
             return Ok(true);
         }
         at += bytes.len() as u64;
+    }
+}
+
+/// Whether all bytes are zero. By pieces, so that the compiler compares many at once.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(256).all(|piece| piece.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_byte_anywhere_is_not_zero() {
+        let mut bytes = vec![0; 1_000];
+        assert!(is_zero(&bytes) && is_zero(&[]));
+        for at in [0, 255, 256, 999] {
+            bytes[at] = 1;
+            assert!(!is_zero(&bytes), "at {at}");
+            bytes[at] = 0;
+        }
     }
 }
