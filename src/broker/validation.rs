@@ -9,7 +9,8 @@ use crate::model::time::Timestamp;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::produce::{BatchIndexAndErrorMessage, PartitionProduceResponse};
 use crate::record::batch::{Codec, TimestampType};
-use crate::record::validate::{self, Checked, Compression, Keys, Rules, ValidationError};
+use crate::record::refusal::{Refusal, ValidationError};
+use crate::record::validate::{self, Checked, Compression, Keys, Rules};
 
 use super::context::Shard;
 use super::handlers::produce::answer;
@@ -75,7 +76,7 @@ fn compression(configured: topic::CompressionType) -> Compression {
 pub fn refused(index: i32, error: &ValidationError) -> PartitionProduceResponse {
     let mut response = answer(index, code(error));
     if let ValidationError::Refused { refusals, count, .. } = error {
-        let record_error = |refusal: &validate::Refusal| BatchIndexAndErrorMessage {
+        let record_error = |refusal: &Refusal| BatchIndexAndErrorMessage {
             batch_index: refusal.index,
             batch_index_error_message: Some(refusal.reason.to_string()),
             ..BatchIndexAndErrorMessage::default()

@@ -404,6 +404,7 @@ mod tests {
             replication_factor: -1,
             assignments: Vec::new(),
             configs: ConfigMap::new(),
+            valueless: Vec::new(),
         };
         Command::CreateTopics { topics: vec![topic], mode: Mode::Commit }
     }

@@ -15,8 +15,9 @@ use crate::record::builder::{BatchBuilder, NewRecord, Producer, end_marker};
 use crate::record::compression::decompress;
 use crate::record::control::{Control, EndMarker, Outcome};
 use crate::record::records::{Record, RecordError, Records};
+use crate::record::refusal::ValidationError;
 use crate::record::validate::tests_rules;
-use crate::record::validate::{Scratch, ValidationError, check};
+use crate::record::validate::{Scratch, check};
 
 struct Case {
     name: String,

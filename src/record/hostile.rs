@@ -11,8 +11,9 @@ use crate::record::batch::{Batch, Codec, HEADER_BYTES, batches, seal, set_codec}
 use crate::record::builder::{BatchBuilder, NewRecord, Producer};
 use crate::record::compression::{DecompressError, compress, decompress};
 use crate::record::records::Records;
+use crate::record::refusal::ValidationError;
 use crate::record::validate::tests_rules;
-use crate::record::validate::{Compression, Scratch, ValidationError, check};
+use crate::record::validate::{Compression, Scratch, check};
 use crate::testing::prng::Prng;
 use crate::testing::seeds::seeds;
 

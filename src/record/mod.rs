@@ -12,6 +12,7 @@ pub mod compression;
 pub mod control;
 pub mod crc;
 pub mod records;
+pub mod refusal;
 pub mod validate;
 pub mod varint;
 
