@@ -23,3 +23,4 @@ pub mod shard;
 pub mod storage;
 #[doc(hidden)]
 pub mod testing;
+pub mod transaction;

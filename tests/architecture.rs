@@ -47,6 +47,7 @@ const FOLDERS: &[(&str, Tier)] = &[
     ("metadata", Tier::Cores),
     ("partition", Tier::Cores),
     ("group", Tier::Cores),
+    ("transaction", Tier::Cores),
     ("io", Tier::Machinery),
     ("storage", Tier::Machinery),
     ("shard", Tier::Machinery),

@@ -28,6 +28,8 @@ use crate::partition::leader::{AppendError, EpochMismatch};
 use crate::partition::producers::ProducerError;
 use crate::protocol::error::ErrorCode;
 use crate::replica::request::{AppendFailure, DeleteRecordsFailure, MarkerFailure, ReadFailure};
+use crate::transaction::partitions::TransactionError;
+use crate::transaction::producer::InitError;
 
 use super::fetch_session::SessionError;
 
@@ -304,6 +306,35 @@ pub fn fetch_unavailable_code(unavailable: Unavailable) -> ErrorCode {
     match unavailable {
         Unavailable::NotHere | Unavailable::NotStored => ErrorCode::NotCoordinator,
         Unavailable::Loading => ErrorCode::CoordinatorLoadInProgress,
+    }
+}
+
+impl From<Unavailable> for Told {
+    fn from(unavailable: Unavailable) -> Told {
+        Told::code(unavailable_code(unavailable))
+    }
+}
+
+/// For what is asked of transactions: the newest code of each error.
+pub fn transaction_code(error: TransactionError) -> ErrorCode {
+    match error {
+        TransactionError::InvalidPidMapping => ErrorCode::InvalidProducerIdMapping,
+        TransactionError::ProducerFenced => ErrorCode::ProducerFenced,
+        TransactionError::ConcurrentTransactions => ErrorCode::ConcurrentTransactions,
+        TransactionError::InvalidTxnState => ErrorCode::InvalidTxnState,
+        TransactionError::TransactionAbortable => ErrorCode::TransactionAbortable,
+        TransactionError::TooManyPartitions => ErrorCode::UnknownServerError,
+        TransactionError::Busy => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+/// For InitProducerId with a transactional id: the newest code of each error.
+pub fn init_code(error: InitError) -> ErrorCode {
+    match error {
+        InitError::BadTimeout => ErrorCode::InvalidTransactionTimeout,
+        InitError::Fenced => ErrorCode::ProducerFenced,
+        InitError::Concurrent => ErrorCode::ConcurrentTransactions,
+        InitError::Busy => ErrorCode::CoordinatorNotAvailable,
     }
 }
 

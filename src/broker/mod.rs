@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod context;
+pub mod coordinators;
 pub mod dispatch;
 pub mod doors;
 pub mod errors;
@@ -16,4 +17,5 @@ pub mod scatter;
 pub mod service;
 pub mod shard_main;
 pub mod start;
+pub mod transactions;
 pub mod validation;

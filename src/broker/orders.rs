@@ -7,12 +7,14 @@ use std::sync::Arc;
 use crate::controller::driver::ExecuteError;
 use crate::controller::quorum::QuorumStatus;
 use crate::coordinator::call::{CoordinatorReply, CoordinatorRequest};
+use crate::group::coordinator::GroupCoordinator;
 use crate::metadata::commands::{Answer, Command};
 use crate::metadata::image::MetadataImage;
 use crate::metrics::shard::ShardMetrics;
 use crate::replica::request::{ShardReply, ShardRequest};
 use crate::shard::executor::Links;
 use crate::shard::threads::Thread;
+use crate::transaction::coordinator::TransactionCoordinator;
 
 use super::doors::BindError;
 
@@ -86,8 +88,22 @@ pub enum OrderDone {
 pub enum MeshRequest {
     /// Of its replicas.
     Replica(ShardRequest),
-    /// Of one of its coordinators.
-    Coordinator(CoordinatorRequest),
+    /// Of one of its coordinators of groups.
+    Group(CoordinatorRequest<GroupCoordinator>),
+    /// Of one of its coordinators of transactions.
+    Transaction(CoordinatorRequest<TransactionCoordinator>),
+}
+
+impl From<CoordinatorRequest<GroupCoordinator>> for MeshRequest {
+    fn from(request: CoordinatorRequest<GroupCoordinator>) -> MeshRequest {
+        MeshRequest::Group(request)
+    }
+}
+
+impl From<CoordinatorRequest<TransactionCoordinator>> for MeshRequest {
+    fn from(request: CoordinatorRequest<TransactionCoordinator>) -> MeshRequest {
+        MeshRequest::Transaction(request)
+    }
 }
 
 /// The answer.
@@ -95,7 +111,7 @@ pub enum MeshRequest {
 pub enum MeshReply {
     /// To [`MeshRequest::Replica`].
     Replica(ShardReply),
-    /// To [`MeshRequest::Coordinator`].
+    /// To [`MeshRequest::Group`] and [`MeshRequest::Transaction`].
     Coordinator(CoordinatorReply),
 }
 

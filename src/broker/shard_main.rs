@@ -18,9 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::broker::BrokerConfig;
-use crate::coordinator::groups::Coordinators;
-use crate::coordinator::settings::group_settings;
+use crate::coordinator::coordinators::Coordinators;
+use crate::coordinator::core::NoAction;
+use crate::coordinator::markers;
+use crate::coordinator::settings::{group_settings, transaction_settings};
 use crate::fatal;
+use crate::group::coordinator::GroupCoordinator;
 use crate::io::file::IoError;
 use crate::io::real_directory::RealDirectory;
 use crate::io::real_file::Access;
@@ -42,12 +45,15 @@ use crate::shard::{threads, timers};
 use crate::storage::log::LogShared;
 use crate::storage::options::FailStop;
 use crate::storage::tail::TailBudget;
+use crate::transaction::coordinator::TransactionCoordinator;
 
 use super::context::Shard;
 use super::doors::{Doors, Sockets};
 use super::fetch_session::SessionCache;
 use super::groups::OFFSETS_TOPIC;
+use super::markers::write_markers;
 use super::orders::{BrokerLinks, ControlOrder, DiskAccess, MeshReply, MeshRequest, OrderDone};
+use super::transactions::TRANSACTIONS_TOPIC;
 
 /// What start-up hands to every shard.
 #[derive(Clone)]
@@ -69,7 +75,8 @@ const ORDER_MAX: Duration = Duration::from_millis(20);
 struct Main {
     shard: Rc<Shard>,
     driver: Rc<Driver>,
-    groups: Rc<Coordinators>,
+    groups: Rc<Coordinators<GroupCoordinator>>,
+    transactions: Rc<Coordinators<TransactionCoordinator>>,
     doors: Rc<Doors>,
     log_shared: LogShared,
     /// When housekeeping is due.
@@ -93,9 +100,9 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         fail_stop: Rc::new(FailStop::new()),
     };
     let shard = Rc::new(shard(&context, &setup));
-    let settings = group_settings(&setup.config);
-    let groups = Coordinators::new(OFFSETS_TOPIC, settings, Rc::clone(&replicas));
-    serve_mesh(&context, &replicas, &log_shared, &groups);
+    let groups = groups(&setup, &replicas);
+    let transactions = transactions(&setup, &replicas, &shard);
+    serve_mesh(&context, &replicas, &log_shared, &groups, &transactions);
     let driver = Rc::new(Driver {
         shard: context.shard,
         shards: shard.shards,
@@ -113,6 +120,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         shard,
         driver,
         groups,
+        transactions,
         doors,
         log_shared,
         periods,
@@ -132,6 +140,27 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
     if main.stopping.get() {
         closed.await;
     }
+}
+
+fn groups(setup: &Setup, replicas: &Rc<Replicas>) -> Rc<Coordinators<GroupCoordinator>> {
+    let no_action = Rc::new(|_, action: NoAction| match action {});
+    let settings = group_settings(&setup.config);
+    Coordinators::new(OFFSETS_TOPIC, settings, Rc::clone(replicas), no_action)
+}
+
+fn transactions(
+    setup: &Setup,
+    replicas: &Rc<Replicas>,
+    shard: &Rc<Shard>,
+) -> Rc<Coordinators<TransactionCoordinator>> {
+    let shard = Rc::clone(shard);
+    let writer: markers::Writer = Rc::new(move |items| {
+        let shard = Rc::clone(&shard);
+        Box::pin(async move { write_markers(&shard, items).await })
+    });
+    let settings = transaction_settings(&setup.config);
+    let outlet = markers::outlet(writer);
+    Coordinators::new(TRANSACTIONS_TOPIC, settings, Rc::clone(replicas), outlet)
 }
 
 fn shard(context: &ShardContext<BrokerLinks>, setup: &Setup) -> Shard {
@@ -171,18 +200,23 @@ fn serve_mesh(
     context: &ShardContext<BrokerLinks>,
     replicas: &Rc<Replicas>,
     log_shared: &LogShared,
-    groups: &Rc<Coordinators>,
+    groups: &Rc<Coordinators<GroupCoordinator>>,
+    transactions: &Rc<Coordinators<TransactionCoordinator>>,
 ) {
     let reader = Reader::new(Rc::clone(replicas));
     let server = Server::new(Rc::clone(replicas), reader, Rc::clone(&log_shared.fail_stop));
-    let groups = Rc::clone(groups);
+    let (groups, transactions) = (Rc::clone(groups), Rc::clone(transactions));
     context.mesh.serve(move |from, request| match request {
         MeshRequest::Replica(request) => {
             let reply = server.handle(from, request);
             Box::pin(async move { MeshReply::Replica(reply.await) })
         }
-        MeshRequest::Coordinator(request) => {
+        MeshRequest::Group(request) => {
             let reply = groups.handle(request);
+            Box::pin(async move { MeshReply::Coordinator(reply.await) })
+        }
+        MeshRequest::Transaction(request) => {
+            let reply = transactions.handle(request);
             Box::pin(async move { MeshReply::Coordinator(reply.await) })
         }
     });
@@ -227,6 +261,7 @@ impl Main {
                 }
                 self.driver.apply(&old, &image).await;
                 self.groups.apply(&image);
+                self.transactions.apply(&image);
                 tracing::debug!(shard = self.shard.id.0, index = image.applied_index(), "applied");
                 self.shard.set_image(image);
                 OrderDone::Done
@@ -241,6 +276,7 @@ impl Main {
             ControlOrder::Stop => {
                 self.stopping.set(true);
                 self.groups.close(); // so that no connection waits for a parked answer
+                self.transactions.close();
                 self.doors.close().await;
                 let clean = self.driver.close().await;
                 self.closed.notify();
@@ -279,9 +315,9 @@ impl Main {
         metrics.holding.partitions = replicas.len() as u64;
         metrics.holding.log_bytes = replicas.iter().map(|replica| replica.log.bytes()).sum();
         metrics.holding.tail_bytes = self.log_shared.tail.used() as u64;
-        let (running, loading) = self.groups.counts();
-        metrics.holding.coordinators = running as u64;
-        metrics.holding.coordinators_loading = loading as u64;
+        let (groups, transactions) = (self.groups.counts(), self.transactions.counts());
+        metrics.holding.coordinators = (groups.0 + transactions.0) as u64;
+        metrics.holding.coordinators_loading = (groups.1 + transactions.1) as u64;
         metrics.fetch.sessions = self.shard.sessions.borrow().len() as u64;
         self.doors.count(&mut metrics.connections);
         metrics

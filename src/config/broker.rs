@@ -18,6 +18,7 @@ use super::keys::{Scope, Setting, find};
 use super::layers::Layers;
 use super::listener::{HostPort, Listener, parse_listeners};
 use super::topic::{TopicConfig, check_broker_defaults};
+use super::transactions::TransactionConfig;
 use super::value;
 use crate::model::ids::BrokerId;
 
@@ -138,6 +139,8 @@ pub struct BrokerConfig {
     pub socket_send_buffer_bytes: Option<u32>,
     /// Groups and their positions.
     pub groups: GroupConfig,
+    /// Transactions and the topic that keeps them.
+    pub transactions: TransactionConfig,
     /// `message.max.bytes`.
     pub message_max_bytes: i32,
     /// What a topic without settings of its own has (`log.*`, `message.max.bytes`, ...).
@@ -190,6 +193,7 @@ impl BrokerConfig {
             socket_receive_buffer_bytes: view.buffer_bytes("socket.receive.buffer.bytes"),
             socket_send_buffer_bytes: view.buffer_bytes("socket.send.buffer.bytes"),
             groups: view.groups(),
+            transactions: view.transactions(),
             message_max_bytes: view.number("message.max.bytes"),
             topic_defaults,
             layers: Layers::new(),
@@ -401,6 +405,21 @@ impl<'a> View<'a> {
             offsets_topic_num_partitions: self.number("offsets.topic.num.partitions"),
             offsets_topic_replication_factor: self.number("offsets.topic.replication.factor"),
             offsets_topic_segment_bytes: self.number("offsets.topic.segment.bytes"),
+        }
+    }
+
+    fn transactions(&self) -> TransactionConfig {
+        TransactionConfig {
+            max_timeout_ms: self.number("transaction.max.timeout.ms"),
+            abort_interval_ms: self
+                .integer("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            id_expiration_ms: self.integer("transactional.id.expiration.ms"),
+            expiry_interval_ms: self
+                .integer("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            partition_verification: self.boolean("transaction.partition.verification.enable"),
+            topic_num_partitions: self.number("transaction.state.log.num.partitions"),
+            topic_replication_factor: self.number("transaction.state.log.replication.factor"),
+            topic_segment_bytes: self.number("transaction.state.log.segment.bytes"),
         }
     }
 

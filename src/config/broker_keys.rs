@@ -656,14 +656,69 @@ pub const BROKER_SETTINGS: &[Setting] = &[
          for buffered writes with the same syncs.",
     )
     .legal(Legal::OneOf(DIRECT_MODES)),
-    described("transaction.max.timeout.ms", Kind::Int, Some("900000")).unit(Unit::Ms),
+    honoured(
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        Kind::Int,
+        Some("10000"),
+        "How often open transactions are looked at for being too old.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms),
+    honoured(
+        "transaction.max.timeout.ms",
+        Kind::Int,
+        Some("900000"),
+        "Longest time for which a producer may ask that its transactions may be open.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms),
+    honoured(
+        "transaction.partition.verification.enable",
+        Kind::Boolean,
+        Some("true"),
+        "Whether a partition asks the coordinator before a transaction's first write.",
+    )
+    .dynamic(),
+    honoured(
+        "transaction.remove.expired.transaction.cleanup.interval.ms",
+        Kind::Int,
+        Some("3600000"),
+        "How often transactional ids are looked at for being unused.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms),
     described("transaction.state.log.load.buffer.size", Kind::Int, Some("5242880"))
         .unit(Unit::Bytes),
     described("transaction.state.log.min.isr", Kind::Int, Some("2")),
-    described("transaction.state.log.num.partitions", Kind::Int, Some("50")),
-    described("transaction.state.log.replication.factor", Kind::Short, Some("3")),
-    described("transaction.state.log.segment.bytes", Kind::Int, Some("104857600"))
-        .unit(Unit::Bytes),
-    described("transactional.id.expiration.ms", Kind::Int, Some("604800000")).unit(Unit::Ms),
+    honoured(
+        "transaction.state.log.num.partitions",
+        Kind::Int,
+        Some("50"),
+        "Partitions of the topic that keeps transactions, fixed when it is made.",
+    )
+    .legal(Legal::AtLeast(1)),
+    honoured(
+        "transaction.state.log.replication.factor",
+        Kind::Short,
+        Some("3"),
+        "Replicas of the topic that keeps transactions; fewer where there are fewer brokers.",
+    )
+    .legal(Legal::AtLeast(1)),
+    honoured(
+        "transaction.state.log.segment.bytes",
+        Kind::Int,
+        Some("104857600"),
+        "Segment size of the topic that keeps transactions.",
+    )
+    .legal(Legal::AtLeast(1_048_576))
+    .unit(Unit::Bytes),
+    honoured(
+        "transactional.id.expiration.ms",
+        Kind::Int,
+        Some("604800000"),
+        "How long an unused transactional id is kept.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms),
     described("unclean.leader.election.enable", Kind::Boolean, Some("false")).dynamic(),
 ];

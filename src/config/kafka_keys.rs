@@ -276,18 +276,5 @@ pub const KAFKA_SETTINGS: &[Setting] = &[
     refused("ssl.truststore.password", Kind::Password, None),
     refused("ssl.truststore.type", Kind::String, Some("JKS")),
     refused("telemetry.max.bytes", Kind::Int, Some("1048576")).unit(Unit::Bytes),
-    described(
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
-        Kind::Int,
-        Some("10000"),
-    )
-    .unit(Unit::Ms),
-    described("transaction.partition.verification.enable", Kind::Boolean, Some("true")).dynamic(),
-    described(
-        "transaction.remove.expired.transaction.cleanup.interval.ms",
-        Kind::Int,
-        Some("3600000"),
-    )
-    .unit(Unit::Ms),
     described("transaction.two.phase.commit.enable", Kind::Boolean, Some("false")),
 ];

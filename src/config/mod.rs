@@ -8,6 +8,7 @@
 pub mod groups;
 mod kafka_keys;
 pub mod keys;
+pub mod transactions;
 
 pub mod broker_keys;
 pub mod topic_keys;

@@ -1,4 +1,4 @@
-//! What a connection's shard asks of the shard that coordinates a group, and the answer.
+//! What a connection's shard asks of the shard that coordinates a group or an id, and the answer.
 //!
 //! In:   a handler's work on the core, as a closure that travels to the core's shard.
 //! Out:  what it returned, or why there is no coordinator for it now.
@@ -7,30 +7,30 @@
 use std::any::Any;
 use std::fmt;
 
-use crate::group::coordinator::GroupCoordinator;
 use crate::group::ids::RequestId;
-use crate::group::step::Step;
 use crate::model::ids::TopicPartition;
 use crate::model::time::Timestamp;
+
+use super::core::Core;
 
 /// What a call returns; its handler knows the type.
 pub type Answer = Box<dyn Any + Send>;
 
 /// Work whose answer is at hand when it returns.
-pub type WorkNow = Box<dyn FnOnce(&mut GroupCoordinator, Timestamp, &mut Step) -> Answer + Send>;
+pub type WorkNow<C> = Box<dyn FnOnce(&mut C, Timestamp, &mut <C as Core>::Step) -> Answer + Send>;
 /// Work that an effect answers.
-pub type WorkParked =
-    Box<dyn FnOnce(&mut GroupCoordinator, Timestamp, RequestId, &mut Step) + Send>;
+pub type WorkParked<C> =
+    Box<dyn FnOnce(&mut C, Timestamp, RequestId, &mut <C as Core>::Step) + Send>;
 
-/// Work on a group coordinator's core.
-pub enum GroupCall {
+/// Work on a coordinator's core.
+pub enum Call<C: Core> {
     /// Returns at once; the answer is released when all that was appended before it is durable.
-    Now(WorkNow),
-    /// Answered by an effect of this step or of a later one, with a [`crate::group::step::Reply`].
-    Parked(WorkParked),
+    Now(WorkNow<C>),
+    /// Answered by an effect of this step or of a later one.
+    Parked(WorkParked<C>),
 }
 
-impl fmt::Debug for GroupCall {
+impl<C: Core> fmt::Debug for Call<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Now(_) => "Now",
@@ -39,13 +39,13 @@ impl fmt::Debug for GroupCall {
     }
 }
 
-/// A call for the coordinator that a partition of `__consumer_offsets` is.
+/// A call for the coordinator that a partition of the core's topic is.
 #[derive(Debug)]
-pub struct CoordinatorRequest {
+pub struct CoordinatorRequest<C: Core> {
     /// The partition.
     pub partition: TopicPartition,
     /// What to do.
-    pub call: GroupCall,
+    pub call: Call<C>,
 }
 
 /// Why there is no answer of the coordinator; a client may try again.

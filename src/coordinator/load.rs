@@ -1,22 +1,20 @@
 //! From a partition's log to a core's state.
 //!
-//! In:   the batches of a partition of `__consumer_offsets`, in order.
+//! In:   the batches of a coordinator's partition, in order.
 //! Out:  a core to which each of its records was replayed.
 //! Home: the partition's shard; yields, so that others go on meanwhile.
 
-use crate::group::codec;
-use crate::group::coordinator::GroupCoordinator;
-use crate::group::settings::GroupSettings;
 use crate::io::slice::Slice;
-use crate::protocol::records::RecordError;
 use crate::record::batch::{Batch, Codec, batches};
 use crate::record::compression::Decompressor;
-use crate::record::control::{Control, Outcome};
+use crate::record::control::Control;
 use crate::record::records::Records;
 use crate::replica::local::Replica;
 use crate::shard::tasks;
 use crate::storage::log::LogError;
 use crate::storage::reader::{ReadPath, ReadRequest};
+
+use super::core::Core;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 1 << 20;
@@ -51,11 +49,11 @@ impl std::fmt::Display for LoadError {
 }
 
 /// Replays the whole log. Errors: [`LoadError`].
-pub(super) async fn load(
+pub(super) async fn load<C: Core>(
     replica: &Replica,
-    settings: GroupSettings,
-) -> Result<GroupCoordinator, LoadError> {
-    let mut core = GroupCoordinator::new(settings);
+    settings: C::Settings,
+) -> Result<C, LoadError> {
+    let mut core = C::new(settings);
     let mut working = Working::default();
     let log = &replica.log;
     let end = log.log_end();
@@ -92,7 +90,7 @@ struct Working {
 }
 
 impl Working {
-    fn replay(&mut self, batch: &Batch<'_>, core: &mut GroupCoordinator) -> Result<(), LoadError> {
+    fn replay<C: Core>(&mut self, batch: &Batch<'_>, core: &mut C) -> Result<(), LoadError> {
         let header = batch.header();
         let bad = || LoadError::BadBatch { base_offset: header.base_offset().0 };
         let attributes = header.attributes();
@@ -111,21 +109,13 @@ impl Working {
             let record = record.map_err(|_| bad())?;
             if attributes.is_control() {
                 match Control::decode(record.key, record.value).map_err(|_| bad())? {
-                    Control::End(marker) => core.replay_end_transaction(
-                        header.producer_id(),
-                        marker.outcome == Outcome::Commit,
-                    ),
+                    Control::End(marker) => core.replay_end(header.producer_id(), marker.outcome),
                     Control::Other { .. } => {}
                 }
                 continue;
             }
-            match codec::decode(record.key.ok_or_else(bad)?, record.value) {
-                Ok(Some(record)) => core.replay(&record, producer),
-                Ok(None) => {}
-                // Of a later Kafka, or of features that are not here: skipped, as Kafka does.
-                Err(RecordError::UnknownType { .. }) => {}
-                Err(_) => return Err(bad()),
-            }
+            let key = record.key.ok_or_else(bad)?;
+            core.replay_record(key, record.value, producer).map_err(|_| bad())?;
         }
         Ok(())
     }

@@ -1,15 +1,19 @@
-//! Coordinators of groups on their shards: cores and their logs introduced to each other (tier T4).
+//! Coordinators on their shards: cores and their logs introduced to each other (tier T4).
 //!
-//! Each partition of `__consumer_offsets` is a coordinator. `groups` knows which a shard has,
-//! `load` reads a log into a core, `running` serves one: appends what its steps persist, and
-//! releases what they answer when that is durable. `call` is what travels between shards.
+//! Each partition of `__consumer_offsets` coordinates groups, each of `__transaction_state`
+//! transactional ids; one driver runs both kinds of `core`. `coordinators` knows which a shard
+//! has, `load` reads a log into a core, `running` serves one: appends what its steps persist,
+//! and releases what they answer when that is durable. `call` is what travels between shards.
+//! `markers` ends transactions in their partitions.
 //!
-//! Not here: the rules (`crate::group`), who asks (`crate::broker`).
+//! Not here: the rules (`crate::group`, `crate::transaction`), who asks (`crate::broker`).
 
 pub mod call;
-pub mod groups;
+pub mod coordinators;
+pub mod core;
+pub mod markers;
+pub mod running;
 pub mod settings;
 
 mod load;
-mod running;
 mod topics;

@@ -1,7 +1,8 @@
 //! One coordinator at work: steps of its core, in order, and what they persist.
 //!
 //! In:   calls of connections' shards; time; the durability of what was appended.
-//! Out:  records in the partition's log; answers, each when all it rests on is durable.
+//! Out:  records in the partition's log; answers, and what else the core asks for, each when all
+//!       it rests on is durable.
 //! Home: the partition's shard; in an `Rc`, never sent.
 //!
 //! Invariants
@@ -12,24 +13,22 @@
 //!   C3  No `RefCell` borrow lives across an await.
 //!   C4  What waits here is bounded by the requests that connections may have in flight.
 //!
-//! Not here: loading (`load.rs`), which coordinators there are (`groups.rs`).
+//! Not here: loading (`load.rs`), which coordinators there are (`coordinators.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::group::codec::{self, Encoded};
 use crate::group::commit::DeletedTopic;
-use crate::group::consumer::topics::Topics;
-use crate::group::coordinator::GroupCoordinator;
 use crate::group::ids::RequestId;
-use crate::group::record::Record;
-use crate::group::step::{Effect, Step};
+use crate::metadata::image::MetadataImage;
+use crate::model::offset::LeaderEpoch;
 use crate::model::time::{Micros, Timestamp};
 use crate::partition::leader::{Acks, Verification};
+use crate::protocol::records::Encoded;
 use crate::record::batch::{BatchHeader, Codec};
 use crate::record::builder::{BatchBuilder, NewRecord};
 use crate::replica::local::Replica;
@@ -37,19 +36,27 @@ use crate::replica::request::{AppendItem, AppendResult};
 use crate::shard::sync::{Event, OnceReceiver, OnceSender, oneshot};
 use crate::shard::{tasks, timers};
 
-use super::call::{Answer, CoordinatorReply, GroupCall, Unavailable};
+use super::call::{Answer, Call, CoordinatorReply, Unavailable};
+use super::core::{Consequences, Core, Effect};
 
 /// Records of one step go into batches of about this size, well below `max.message.bytes`.
 const BATCH_BYTES: usize = 256 << 10;
 
+/// Takes what a core asks for beside answers, and may call back whoever asked.
+pub type Outlet<C> = Rc<dyn Fn(Weak<Running<C>>, <C as Core>::Action)>;
+
 /// A coordinator whose log has been read.
-pub(super) struct Running {
+pub struct Running<C: Core> {
+    me: Weak<Running<C>>,
     replica: Rc<Replica>,
-    core: RefCell<GroupCoordinator>,
+    core: RefCell<C>,
+    /// The newest metadata that the core has taken over.
+    image: RefCell<Arc<MetadataImage>>,
+    outlet: Outlet<C>,
     /// Requests that the core will answer by an effect.
     parked: RefCell<HashMap<RequestId, OnceSender<CoordinatorReply>>>,
     /// Steps whose records are on their way, oldest first.
-    unsettled: RefCell<VecDeque<Unsettled>>,
+    unsettled: RefCell<VecDeque<Unsettled<C::Action>>>,
     last_request: Cell<u64>,
     /// When the timer will wake, so that only an earlier deadline disturbs it.
     armed: Cell<Option<Timestamp>>,
@@ -59,18 +66,27 @@ pub(super) struct Running {
 }
 
 /// The consequences of a step, and what must be durable before they are released.
-struct Unsettled {
+struct Unsettled<A> {
     stored: Vec<OnceReceiver<AppendResult>>,
-    effects: Vec<Effect>,
+    effects: Vec<Effect<A>>,
     answer: Option<(OnceSender<CoordinatorReply>, Answer)>,
 }
 
-impl Running {
-    /// A coordinator with the state that its log gave; sessions begin now.
-    pub(super) fn start(replica: Rc<Replica>, core: GroupCoordinator) -> Rc<Running> {
-        let running = Rc::new(Running {
+impl<C: Core> Running<C> {
+    /// A coordinator with the state that its log gave; its clocks begin now.
+    pub(super) fn start(
+        replica: Rc<Replica>,
+        mut core: C,
+        image: Arc<MetadataImage>,
+        outlet: Outlet<C>,
+    ) -> Rc<Running<C>> {
+        core.set_image(&image);
+        let running = Rc::new_cyclic(|me| Running {
+            me: Weak::clone(me),
             replica,
             core: RefCell::new(core),
+            image: RefCell::new(image),
+            outlet,
             parked: RefCell::default(),
             unsettled: RefCell::default(),
             last_request: Cell::new(0),
@@ -79,40 +95,56 @@ impl Running {
             added: Event::new(),
             sooner: Event::new(),
         });
-        let mut step = Step::default();
+        let mut step = C::Step::default();
         running.core.borrow_mut().loaded(timers::wall_clock(), &mut step);
         running.follow(step, None);
         running
     }
 
-    /// Takes over the topics that there are now; positions in those deleted are forgotten.
-    pub(super) fn set_topics(&self, topics: Arc<dyn Topics>, deleted: &[DeletedTopic]) {
-        let mut step = Step::default();
+    /// Epoch of the partition that this coordinator is: a later one's is higher.
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.replica.core.borrow().epoch()
+    }
+
+    /// The newest metadata that the core has taken over.
+    pub fn image(&self) -> Arc<MetadataImage> {
+        Arc::clone(&self.image.borrow())
+    }
+
+    /// Whether it has ended: nothing more comes of what it asked for.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Takes over the metadata that there is now, and that topics are gone.
+    pub(super) fn set_image(&self, image: &Arc<MetadataImage>, deleted: &[DeletedTopic]) {
+        let mut step = C::Step::default();
         {
             let mut core = self.core.borrow_mut();
-            core.set_topics(topics);
+            core.set_image(image);
+            *self.image.borrow_mut() = Arc::clone(image);
             if !deleted.is_empty() {
-                core.on_topics_deleted(deleted, &mut step);
+                core.topics_deleted(deleted, &mut step);
             }
         }
         self.follow(step, None);
     }
 
     /// Carries out a call; the answer comes when it may leave.
-    pub(super) fn call(&self, call: GroupCall) -> OnceReceiver<CoordinatorReply> {
+    pub fn call(&self, call: Call<C>) -> OnceReceiver<CoordinatorReply> {
         let (reply, receiver) = oneshot();
         if self.ended.get() {
             let _ = reply.send(Err(Unavailable::NotHere)); // the asker may have gone
             return receiver;
         }
         let now = timers::wall_clock();
-        let mut step = Step::default();
+        let mut step = C::Step::default();
         match call {
-            GroupCall::Now(work) => {
+            Call::Now(work) => {
                 let answer = work(&mut self.core.borrow_mut(), now, &mut step);
                 self.follow(step, Some((reply, answer)));
             }
-            GroupCall::Parked(work) => {
+            Call::Parked(work) => {
                 let id = RequestId(self.last_request.get() + 1);
                 self.last_request.set(id.0);
                 self.parked.borrow_mut().insert(id, reply);
@@ -124,13 +156,14 @@ impl Running {
     }
 
     /// Appends a step's records, and releases the rest when they, and all before, are durable.
-    fn follow(&self, step: Step, answer: Option<(OnceSender<CoordinatorReply>, Answer)>) {
-        let stored = self.append(&step.records);
+    fn follow(&self, step: C::Step, answer: Option<(OnceSender<CoordinatorReply>, Answer)>) {
+        let Consequences { records, effects } = self.core.borrow().consequences(step);
+        let stored = self.append(&records);
         let next = self.core.borrow().next_deadline();
         if next.is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {
             self.sooner.notify();
         }
-        let unsettled = Unsettled { stored, effects: step.effects, answer };
+        let unsettled = Unsettled { stored, effects, answer };
         if unsettled.stored.is_empty() && self.unsettled.borrow().is_empty() {
             self.release(unsettled.effects, unsettled.answer);
             return;
@@ -139,23 +172,18 @@ impl Running {
         self.added.notify();
     }
 
-    fn append(&self, records: &[Record]) -> Vec<OnceReceiver<AppendResult>> {
+    fn append(&self, records: &[Encoded]) -> Vec<OnceReceiver<AppendResult>> {
         let now = timers::wall_clock();
         let mut stored = Vec::new();
         let mut builder = BatchBuilder::new(Codec::None);
-        for record in records {
-            let Encoded { key, value } = codec::encode(record).expect("the core checks names");
+        for Encoded { key, value } in records {
             let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
             if builder.record_count() > 0 && builder.record_bytes() + bytes > BATCH_BYTES {
                 let full = std::mem::replace(&mut builder, BatchBuilder::new(Codec::None));
                 stored.push(self.append_batch(full, now));
             }
-            let record = NewRecord {
-                timestamp: now,
-                key: Some(&key),
-                value: value.as_deref(),
-                headers: &[],
-            };
+            let record =
+                NewRecord { timestamp: now, key: Some(key), value: value.as_deref(), headers: &[] };
             builder.push(&record).expect("a record of the core fits a batch");
         }
         if builder.record_count() > 0 {
@@ -182,16 +210,17 @@ impl Running {
 
     fn release(
         &self,
-        effects: Vec<Effect>,
+        effects: Vec<Effect<C::Action>>,
         answer: Option<(OnceSender<CoordinatorReply>, Answer)>,
     ) {
         for effect in effects {
             match effect {
-                Effect::Reply { request, reply } => {
+                Effect::Answer(request, reply) => {
                     let waiting = self.parked.borrow_mut().remove(&request);
                     let waiting = waiting.expect("the core answers a parked request once");
-                    let _ = waiting.send(Ok(Box::new(reply))); // the client may have gone
+                    let _ = waiting.send(Ok(reply)); // the client may have gone
                 }
+                Effect::Act(action) => (self.outlet)(Weak::clone(&self.me), action),
             }
         }
         if let Some((reply, answer)) = answer {
@@ -248,7 +277,7 @@ impl Running {
                     let _ = timers::timeout_at(Micros(timers::now().0 + wait_us), sooner).await;
                 }
                 _ => {
-                    let mut step = Step::default();
+                    let mut step = C::Step::default();
                     self.core.borrow_mut().tick(timers::wall_clock(), &mut step);
                     self.follow(step, None);
                     tasks::yield_now().await;
@@ -262,17 +291,21 @@ impl Running {
         if self.ended.replace(true) {
             return false;
         }
-        let mut step = Step::default();
+        let mut step = C::Step::default();
         self.core.borrow_mut().unload(&mut step);
         for Unsettled { effects, answer, .. } in self.unsettled.take() {
-            for Effect::Reply { request, .. } in effects {
-                self.refuse(request, why);
+            for effect in effects {
+                match effect {
+                    Effect::Answer(request, _) => self.refuse(request, why),
+                    Effect::Act(_) => {} // its records are in doubt: whoever loads asks anew
+                }
             }
             if let Some((reply, _)) = answer {
                 let _ = reply.send(Err(why));
             }
         }
-        self.release(step.effects, None);
+        let Consequences { effects, .. } = self.core.borrow().consequences(step);
+        self.release(effects, None);
         for (_, reply) in self.parked.take() {
             let _ = reply.send(Err(why));
         }

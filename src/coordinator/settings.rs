@@ -1,9 +1,10 @@
-//! The broker's settings as the group core takes them.
+//! The broker's settings as the cores take them.
 //!
-//! In: [`BrokerConfig`]. Out: [`GroupSettings`]. Home: pure.
+//! In: [`BrokerConfig`]. Out: [`GroupSettings`], [`TransactionSettings`]. Home: pure.
 
 use crate::config::broker::BrokerConfig;
 use crate::group::settings::GroupSettings;
+use crate::transaction::settings::TransactionSettings;
 
 /// What a batch adds to one record, at most: its header, the record's own and two lengths.
 const BATCH_OVERHEAD_BYTES: usize = 1_024;
@@ -25,7 +26,25 @@ pub fn group_settings(config: &BrokerConfig) -> GroupSettings {
         offset_metadata_bytes_max: count(groups.offset_metadata_max_bytes),
         offsets_retention_ms: i64::from(groups.offsets_retention_minutes) * 60_000,
         offsets_retention_check_ms: groups.offsets_retention_check_interval_ms,
-        record_bytes_max: count(config.message_max_bytes).saturating_sub(BATCH_OVERHEAD_BYTES),
+        record_bytes_max: record_bytes_max(config),
         ..GroupSettings::default()
     }
+}
+
+/// The transaction settings of a broker.
+pub fn transaction_settings(config: &BrokerConfig) -> TransactionSettings {
+    let transactions = &config.transactions;
+    TransactionSettings {
+        timeout_ms_max: transactions.max_timeout_ms,
+        abort_interval_ms: transactions.abort_interval_ms,
+        id_expiration_ms: transactions.id_expiration_ms,
+        expiry_interval_ms: transactions.expiry_interval_ms,
+        record_bytes_max: record_bytes_max(config),
+    }
+}
+
+/// The longest record that a coordinator's partition takes.
+fn record_bytes_max(config: &BrokerConfig) -> usize {
+    let batch = usize::try_from(config.message_max_bytes).expect("the table of settings says so");
+    batch.saturating_sub(BATCH_OVERHEAD_BYTES)
 }

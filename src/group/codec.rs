@@ -12,8 +12,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-
 use crate::group::assignor::Assignment;
 use crate::group::classic::member::Protocol;
 use crate::group::consumer::group::{GroupEpoch, TargetEpoch};
@@ -30,7 +28,9 @@ use crate::model::time::Timestamp;
 use crate::protocol::primitives::EncodeError;
 use crate::protocol::records::classic_group as classic;
 use crate::protocol::records::consumer_group as consumer;
-use crate::protocol::records::{Data, GroupRecordKey, RecordError, decode_value, encode_value};
+use crate::protocol::records::{
+    Data, Encoded, GroupRecordKey, RecordError, decode_value, encode_value,
+};
 
 /// Version of offsets.
 const OFFSET_VERSION: i16 = 4;
@@ -38,15 +38,6 @@ const OFFSET_VERSION: i16 = 4;
 const OFFSET_VERSION_EXPIRING: i16 = 1;
 /// Version of classic groups.
 const GROUP_VERSION: i16 = 3;
-
-/// A record's bytes; without a value it is a tombstone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Encoded {
-    /// The key.
-    pub key: Bytes,
-    /// The value.
-    pub value: Option<Bytes>,
-}
 
 /// A record as bytes.
 ///
@@ -447,6 +438,8 @@ fn current(value: consumer::ConsumerGroupCurrentMemberAssignmentValue) -> Curren
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::group::record::MemberMetadata;
 

@@ -19,7 +19,8 @@ use crate::protocol::messages::find_coordinator::{
 
 use super::super::connection::Connection;
 use super::super::context::Shard;
-use super::super::groups::{OFFSETS_TOPIC, coordinator_partition};
+use super::super::coordinators::coordinator_partition;
+use super::super::groups::OFFSETS_TOPIC;
 use super::super::hints;
 
 /// First version with a list of keys.

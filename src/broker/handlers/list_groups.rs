@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use crate::coordinator::call::Unavailable;
 use crate::group::admin;
+use crate::group::coordinator::GroupCoordinator;
+use crate::group::step::Step;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 
@@ -20,9 +22,9 @@ pub async fn handle(shard: &Rc<Shard>, request: ListGroupsRequest) -> ListGroups
     let mut asked = Vec::new();
     for partition in shard.group_partitions() {
         let (states, kinds) = (states.to_vec(), kinds.to_vec());
-        let list = shard
-            .begin_at_coordinator(partition, move |core, _, _| core.list_groups(&states, &kinds));
-        asked.push(list.await);
+        let list =
+            move |core: &mut GroupCoordinator, _, _: &mut Step| core.list_groups(&states, &kinds);
+        asked.push(shard.begin_at_coordinator(partition, list).await);
     }
     let mut lists = Vec::with_capacity(asked.len());
     for list in asked {

@@ -38,6 +38,15 @@ use crate::protocol::records::consumer_group::{
 use crate::protocol::records::transaction::TransactionLogKey;
 use crate::protocol::wire::{Layout, Wire};
 
+/// A record's bytes; without a value it is a tombstone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The key.
+    pub key: Bytes,
+    /// The value.
+    pub value: Option<Bytes>,
+}
+
 /// A struct with versions of its own, outside any request.
 pub trait Data: Wire {
     /// The versions that can be decoded and encoded.

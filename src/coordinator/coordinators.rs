@@ -1,15 +1,15 @@
 //! The coordinators that one shard has.
 //!
 //! In:   the newest metadata; calls from connections' shards.
-//! Out:  a coordinator for every partition of `__consumer_offsets` whose replica is here.
+//! Out:  a coordinator for every partition of the core's topic whose replica is here.
 //! Home: one shard.
 //!
 //! Invariants
 //!   S1  A partition has a slot from the moment its replica is seen until it is gone; while its
 //!       log is read the slot says so, and only calls for it wait for nothing.
 //!   S2  A coordinator that ended by a failure is loaded anew, after a pause.
-//!   S3  Each coordinator that is here when a topic goes forgets the positions in it, as soon as
-//!       its log has been read. What a crash keeps it from forgetting expires with its group.
+//!   S3  Each coordinator that is here when a topic goes is told, as soon as its log has been
+//!       read. A crash may keep one from being told.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::group::commit::DeletedTopic;
-use crate::group::settings::GroupSettings;
 use crate::metadata::image::MetadataImage;
 use crate::model::ids::{PartitionIndex, TopicPartition};
 use crate::replica::local::Replica;
@@ -27,40 +26,44 @@ use crate::shard::tasks::{self, LocalFuture, Queue};
 use crate::shard::timers;
 
 use super::call::{CoordinatorReply, CoordinatorRequest, Unavailable};
+use super::core::Core;
 use super::load::load;
-use super::running::{Ended, Running};
-use super::topics::{ImageTopics, deleted_between};
+use super::running::{Ended, Outlet, Running};
+use super::topics::deleted_between;
 
 /// Before a log that could not be read, or written, is read again.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
-enum Slot {
+enum Slot<C: Core> {
     /// The log is being read, by the load of this number; meanwhile these topics went (S3).
     Loading(u64, Vec<DeletedTopic>),
-    Running(Rc<Running>),
+    Running(Rc<Running<C>>),
 }
 
-/// The coordinators of a shard.
-pub struct Coordinators {
+/// The coordinators of a shard that have one kind of core.
+pub struct Coordinators<C: Core> {
     topic: &'static str,
-    settings: GroupSettings,
+    settings: C::Settings,
     replicas: Rc<Replicas>,
-    slots: RefCell<HashMap<TopicPartition, Slot>>,
+    outlet: Outlet<C>,
+    slots: RefCell<HashMap<TopicPartition, Slot<C>>>,
     /// The newest metadata.
     image: RefCell<Arc<MetadataImage>>,
     loads: Cell<u64>,
 }
 
-impl Coordinators {
-    /// None yet; `topic` is the one whose partitions are coordinators.
+impl<C: Core> Coordinators<C> {
+    /// None yet; `topic` is the one whose partitions are coordinators, and `outlet` takes what
+    /// they ask for beside answers.
     pub fn new(
         topic: &'static str,
-        settings: GroupSettings,
+        settings: C::Settings,
         replicas: Rc<Replicas>,
-    ) -> Rc<Coordinators> {
+        outlet: Outlet<C>,
+    ) -> Rc<Coordinators<C>> {
         let (slots, loads) = (RefCell::default(), Cell::new(0));
         let image = RefCell::new(Arc::new(MetadataImage::empty()));
-        Rc::new(Coordinators { topic, settings, replicas, slots, image, loads })
+        Rc::new(Coordinators { topic, settings, replicas, outlet, slots, image, loads })
     }
 
     /// Takes over metadata, after the replicas have: begins coordinators, ends
@@ -85,9 +88,7 @@ impl Coordinators {
         for slot in self.slots.borrow_mut().values_mut() {
             match slot {
                 Slot::Loading(_, later) => later.extend_from_slice(&deleted),
-                Slot::Running(running) => {
-                    running.set_topics(Arc::new(ImageTopics(Arc::clone(image))), &deleted);
-                }
+                Slot::Running(running) => running.set_image(image, &deleted),
             }
         }
         for (partition, replica) in here {
@@ -114,7 +115,7 @@ impl Coordinators {
     }
 
     /// Carries out one call.
-    pub fn handle(&self, request: CoordinatorRequest) -> LocalFuture<CoordinatorReply> {
+    pub fn handle(&self, request: CoordinatorRequest<C>) -> LocalFuture<CoordinatorReply> {
         let answer = match self.slots.borrow().get(&request.partition) {
             Some(Slot::Running(running)) => Ok(running.call(request.call)),
             Some(Slot::Loading(..)) => Err(Unavailable::Loading),
@@ -137,7 +138,7 @@ impl Coordinators {
 
     /// Loads and serves one coordinator. Returns how it ended.
     async fn run(&self, partition: TopicPartition, replica: &Rc<Replica>, number: u64) -> Ended {
-        let mut core = match load(replica, self.settings.clone()).await {
+        let core: C = match load(replica, self.settings.clone()).await {
             Ok(core) => core,
             Err(error) if self.is_loading(partition, number) => {
                 tracing::error!(%error, topic = self.topic, partition = partition.partition.0,
@@ -149,12 +150,12 @@ impl Coordinators {
         if !self.is_loading(partition, number) {
             return Ended::Stopped;
         }
-        let topics = || Arc::new(ImageTopics(self.image.borrow().clone()));
-        core.set_topics(topics());
-        let running = Running::start(Rc::clone(replica), core);
+        let image = Arc::clone(&self.image.borrow());
+        let running = Running::start(Rc::clone(replica), core, image, Rc::clone(&self.outlet));
         let slot = Slot::Running(Rc::clone(&running));
         if let Some(Slot::Loading(_, deleted)) = self.slots.borrow_mut().insert(partition, slot) {
-            running.set_topics(topics(), &deleted);
+            let image = Arc::clone(&self.image.borrow());
+            running.set_image(&image, &deleted);
         }
         let timer = tasks::spawn(Queue::Housekeeping, {
             let running = Rc::clone(&running);

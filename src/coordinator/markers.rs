@@ -1,0 +1,155 @@
+//! Ends of transactions, written into their partitions.
+//!
+//! In:   what a transaction coordinator asks for, once its decision is durable.
+//! Out:  a marker in each partition that there is, then word to the coordinator.
+//! Home: the coordinator's shard; one task a transaction.
+//!
+//! Invariants
+//!   A1  The coordinator is told only when every partition has its marker, durably, or is gone.
+//!   A2  A partition is gone only by metadata at least as new as what it was added by.
+//!   A3  What cannot be written now is tried again, after pauses that grow up to
+//!       [`PAUSE_MAX`], until it is written or the coordinator ends; one that is loaded anew asks
+//!       anew. Meanwhile other transactions go on: a pause holds nothing but its own task.
+//!
+//! Tasks are bounded by the ids that are being completed, each of which has one transaction.
+//!
+//! Not here: how a marker gets into a partition (`crate::replica`), what it means there
+//! (`crate::partition`).
+//! Source: KIP-98, KIP-890; `protocol.md` P104, P105.
+
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use crate::metadata::image::MetadataImage;
+use crate::model::ids::{TopicPartition, TransactionVersion};
+use crate::replica::request::{MarkerFailure, MarkerItem, MarkerResult};
+use crate::shard::sync::Budget;
+use crate::shard::tasks::{self, LocalFuture, Queue};
+use crate::shard::timers;
+use crate::transaction::coordinator::TransactionCoordinator;
+use crate::transaction::ids::NamedPartition;
+use crate::transaction::step::{Markers, Step};
+
+use super::call::Call;
+use super::running::{Outlet, Running};
+
+/// First pause before another try.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// Longest pause.
+pub const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Tries under way at once on a shard; a further one waits for its turn.
+const TRIES_MAX: u64 = 1_024;
+/// Markers of one try that are under way at once.
+const MARKERS_PER_TRY: usize = 1_024;
+
+/// Writes markers, wherever their partitions are; one result each, in their order.
+pub type Writer = Rc<dyn Fn(Vec<MarkerItem>) -> LocalFuture<Vec<MarkerResult>>>;
+
+type Coordinator = Running<TransactionCoordinator>;
+
+/// Takes the markers that a shard's coordinators ask for.
+pub fn outlet(writer: Writer) -> Outlet<TransactionCoordinator> {
+    let tries = Budget::new(TRIES_MAX);
+    Rc::new(move |coordinator, markers| {
+        let driver = Driver { coordinator, markers, writer: Rc::clone(&writer) };
+        tasks::spawn(Queue::Housekeeping, driver.run(tries.clone()));
+    })
+}
+
+/// One transaction's end.
+struct Driver {
+    coordinator: Weak<Coordinator>,
+    markers: Markers,
+    writer: Writer,
+}
+
+impl Driver {
+    async fn run(mut self, tries: Budget) {
+        let mut left = std::mem::take(&mut self.markers.partitions);
+        let mut pause = PAUSE_MIN;
+        while !left.is_empty() {
+            {
+                let _turn = tries.acquire(1).await;
+                let Some(later) = self.write(left).await else { return };
+                left = later;
+            }
+            if !left.is_empty() {
+                tracing::debug!(id = %self.markers.id, left = left.len(), "markers are tried again");
+                timers::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+        }
+        let Some(coordinator) = self.coordinator() else { return };
+        let Markers { id, producer, .. } = self.markers;
+        let told =
+            Call::Now(Box::new(move |core: &mut TransactionCoordinator, now, step: &mut Step| {
+                core.markers_written(now, &id, producer, step);
+                Box::new(())
+            }));
+        drop(coordinator.call(told)); // whether it is stored is the coordinator's to know
+    }
+
+    fn coordinator(&self) -> Option<Rc<Coordinator>> {
+        self.coordinator.upgrade().filter(|running| !running.has_ended())
+    }
+
+    /// One try. Returns what is left, or nothing if the coordinator has ended.
+    async fn write(&self, mut partitions: Vec<NamedPartition>) -> Option<Vec<NamedPartition>> {
+        let mut left = Vec::new();
+        while !partitions.is_empty() {
+            let rest = partitions.split_off(partitions.len().min(MARKERS_PER_TRY));
+            let some = std::mem::replace(&mut partitions, rest);
+            let coordinator = self.coordinator()?;
+            let (image, epoch) = (coordinator.image(), coordinator.epoch());
+            drop(coordinator); // nothing keeps it alive while the disk works
+            let located = some.into_iter().filter_map(|at| Some((locate(&image, &at)?, at)));
+            let (places, names): (Vec<_>, Vec<_>) = located.unzip();
+            let item = |partition| self.item(partition, epoch.0);
+            let results = (self.writer)(places.iter().copied().map(item).collect()).await;
+            assert!(results.len() == names.len(), "one result a marker");
+            let newest = self.coordinator()?.image();
+            for (at, result) in names.into_iter().zip(results) {
+                if !self.is_settled(&newest, &at, result) {
+                    left.push(at);
+                }
+            }
+        }
+        Some(left)
+    }
+
+    fn item(&self, partition: TopicPartition, coordinator_epoch: i32) -> MarkerItem {
+        let markers = &self.markers;
+        MarkerItem {
+            partition,
+            producer_id: markers.producer.id,
+            producer_epoch: markers.producer.epoch,
+            outcome: markers.outcome,
+            coordinator_epoch,
+            version: match markers.version.bumps_epochs() {
+                true => TransactionVersion::V2,
+                false => TransactionVersion::V1,
+            },
+        }
+    }
+
+    /// Whether nothing is left to do in a partition.
+    fn is_settled(&self, image: &MetadataImage, at: &NamedPartition, result: MarkerResult) -> bool {
+        match result {
+            Ok(()) => true,
+            Err(MarkerFailure::NotHere) => locate(image, at).is_none(), // A2
+            Err(MarkerFailure::Retriable | MarkerFailure::Offline) => false,
+            Err(MarkerFailure::Fenced(error)) => {
+                // A later epoch of the producer has ended this transaction there already.
+                let (topic, partition) = (at.topic.as_str(), at.partition.0);
+                tracing::error!(id = %self.markers.id, topic, partition, ?error, "marker refused");
+                true
+            }
+        }
+    }
+}
+
+fn locate(image: &MetadataImage, at: &NamedPartition) -> Option<TopicPartition> {
+    let topic = image.topic_by_name(at.topic.as_str())?;
+    topic.partition(at.partition)?;
+    Some(TopicPartition { topic: topic.id, partition: at.partition })
+}
