@@ -12,6 +12,7 @@ use yeoul::record::batch::{
     Attributes, BatchHeader, BatchInfo, HEADER_BYTES, HeaderFields, header_bytes, seal,
 };
 use yeoul::storage::offset_index::SparseIndex;
+use yeoul::storage::txn_index::OpenTransactions;
 
 const INTERVAL_BYTES: u32 = 4_096;
 /// A segment of 1 GiB.
@@ -40,10 +41,10 @@ fn batch() -> (Vec<u8>, BatchInfo) {
 
 fn index_of(entries: i64) -> SparseIndex {
     let (bytes, info) = batch();
-    let mut index = SparseIndex::new(Offset(0));
+    let mut index = SparseIndex::new(Offset(0), OpenTransactions::default());
     for offset in (0..entries).map(Offset) {
         let info = BatchInfo { base_offset: offset, last_offset: offset, ..info };
-        index.note(&info, &bytes[..HEADER_BYTES], INTERVAL_BYTES);
+        index.note(&info, &bytes[..HEADER_BYTES], None, INTERVAL_BYTES);
     }
     index
 }

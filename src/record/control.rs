@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use crate::record::batch::{Attributes, Batch};
+use crate::record::batch::{Attributes, Batch, BatchInfo};
 
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,12 @@ impl Control {
 }
 
 impl EndMarker {
+    /// The marker in the whole batch whose numbers are `info`: of one that is no control batch
+    /// nothing else is looked at.
+    pub fn of_batch_with(info: &BatchInfo, batch: &[u8]) -> Option<EndMarker> {
+        if info.attributes.is_control() { EndMarker::of_batch(batch) } else { None }
+    }
+
     /// The marker in a whole batch; `None` if it holds none.
     pub fn of_batch(batch: &[u8]) -> Option<EndMarker> {
         let batch = Batch::first(batch).ok()?;

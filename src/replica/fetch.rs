@@ -8,6 +8,8 @@
 //!   F1  Nothing at or above the high watermark (last stable offset) is returned.
 //!   F2  The first partition that has something returns a whole batch even above both limits;
 //!       after it both limits hold.
+//!   F3  Who reads committed records is told every aborted transaction that has a record among
+//!       those returned.
 //!
 //! Source: KIP-74 (limits), KIP-320 (epochs), KIP-595 (diverging epochs).
 
@@ -21,6 +23,7 @@ use crate::model::offset::{LeaderEpoch, Offset};
 use crate::partition::leader::{Isolation, Leader};
 use crate::storage::log::LogError;
 use crate::storage::reader::{Read, ReadRequest as LogRead};
+use crate::storage::txn_index::AbortedTransaction;
 
 use super::local::Replica;
 use super::request::{Diverging, ReadAnswer, ReadFailure, ReadItem, ReadRequest};
@@ -100,6 +103,10 @@ impl Reader {
             return failed(ReadFailure::Storage);
         }
         let next_offset = if nothing { item.fetch_offset } else { read.next_offset };
+        let aborted = match aborted(&replica, item, &view, next_offset, request.isolation).await {
+            Ok(aborted) => aborted,
+            Err(failure) => return failed(failure),
+        };
         ReadAnswer {
             bytes: read.bytes,
             more: view.diverging.is_none() && next_offset < view.end,
@@ -108,6 +115,27 @@ impl Reader {
             last_stable_offset: view.last_stable_offset,
             log_start: view.log_start,
             diverging: view.diverging,
+            aborted,
+        }
+    }
+}
+
+/// The aborted transactions up to `next_offset`, for who reads committed records (F3).
+async fn aborted(
+    replica: &Replica,
+    item: &ReadItem,
+    view: &View,
+    next_offset: Offset,
+    isolation: Isolation,
+) -> Result<Option<Vec<AbortedTransaction>>, ReadFailure> {
+    if isolation == Isolation::ReadUncommitted || view.diverging.is_some() {
+        return Ok(None);
+    }
+    match replica.log.aborted(item.fetch_offset, next_offset).await {
+        Ok(aborted) => Ok(Some(aborted)),
+        Err(LogError::OutOfRange { .. }) => Err(ReadFailure::OffsetOutOfRange),
+        Err(LogError::Offline | LogError::DiskFull | LogError::Damaged { .. }) => {
+            Err(ReadFailure::Storage)
         }
     }
 }
@@ -159,6 +187,7 @@ fn failed(failure: ReadFailure) -> ReadAnswer {
         last_stable_offset: Offset::NONE,
         log_start: Offset::NONE,
         diverging: None,
+        aborted: None,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::record::batch::BatchInfo;
 use crate::record::control::Outcome;
 use crate::storage::log::AppendRefused;
 use crate::storage::reader::ReadPath;
+use crate::storage::txn_index::AbortedTransaction;
 
 /// One batch for one partition: checked by the connection's shard, not yet stamped.
 #[derive(Debug)]
@@ -190,6 +191,9 @@ pub struct ReadAnswer {
     pub log_start: Offset,
     /// Set when the reader's last epoch parts from ours.
     pub diverging: Option<Diverging>,
+    /// The aborted transactions in what is returned; `None` to who reads uncommitted records, and
+    /// where nothing was read.
+    pub aborted: Option<Vec<AbortedTransaction>>,
 }
 
 /// Asks to be told when enough has become readable.

@@ -5,16 +5,20 @@
 //! covers all that was acknowledged, and recovering again must give the same.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
 
 use crate::config::topic::FlushPolicy;
+use crate::io::directory::Directory;
 use crate::io::slice::Slice;
+use crate::model::ids::ProducerId;
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::Timestamp;
 use crate::record::batch::{BatchInfo, batches};
-use crate::storage::fixtures::batch_of;
+use crate::record::control::{EndMarker, Outcome};
+use crate::storage::fixtures::{batch_of, marker, transactional};
 use crate::storage::log::{AppendRefused, Log, LogError, LogShared};
 use crate::storage::options::{FailStop, LogOptions};
 use crate::storage::reader::{ReadPath, ReadRequest};
@@ -31,6 +35,8 @@ type SimLog = Log<SimDirectory>;
 #[derive(Clone, Default)]
 struct Model {
     batches: Vec<(BatchInfo, Bytes)>,
+    /// Every batch of a transaction, those before the start too, and what markers say.
+    history: Vec<(BatchInfo, Option<EndMarker>)>,
     end: i64,
     start: i64,
     /// A start that was asked for and may or may not have come about.
@@ -48,6 +54,7 @@ struct Model {
 impl Model {
     fn cut(&mut self, end: i64) {
         self.batches.retain(|(info, _)| info.end_offset().0 <= end);
+        self.history.retain(|(info, _)| info.end_offset().0 <= end);
         self.end = end;
         self.acknowledged = self.acknowledged.min(end);
         self.durable = self.durable.min(end);
@@ -76,6 +83,8 @@ struct Tally {
     closed: u64,
     disk_reads: u64,
     zeroings: u64,
+    aborted: u64,
+    rebuilt: u64,
 }
 
 fn options(prng: &mut Prng, flush: FlushPolicy) -> LogOptions {
@@ -216,7 +225,12 @@ async fn step(log: &SimLog, model: &RefCell<Model>, prng: &RefCell<Prng>, tally:
             };
             log.tick(now);
         }
-        _ => lookup(log, model, prng).await,
+        _ => {
+            lookup(log, model, prng).await;
+            let (model, seed) = (model.borrow().clone(), prng.borrow_mut().next_u64());
+            let seen = check_aborted(log, &model, seed).await.expect("no damage");
+            tally.borrow_mut().aborted += seen;
+        }
     }
 }
 
@@ -232,7 +246,17 @@ fn append(log: &SimLog, model: &RefCell<Model>, prng: &RefCell<Prng>) {
         let length = 1 + prng.index(size);
         let payload = prng.bytes(length);
         let time = model.now - prng.below(50).cast_signed();
-        let (bytes, info) = batch_of(model.end, count, model.epoch, &payload, time);
+        let (end, epoch) = (model.end, model.epoch);
+        let producer = prng.below(3).cast_signed();
+        let (bytes, info) = match prng.below(10) {
+            0..=2 => transactional(end, count, epoch, producer, time),
+            3 => marker(end, epoch, producer, Outcome::Abort, time),
+            4 => marker(end, epoch, producer, Outcome::Commit, time),
+            _ => batch_of(end, count, epoch, &payload, time),
+        };
+        if info.attributes.is_transactional() {
+            model.history.push((info, EndMarker::of_batch(&bytes)));
+        }
         match log.append(bytes.clone(), &info, Timestamp(model.now)) {
             Ok(_) => {}
             Err(AppendRefused::QueueFull | AppendRefused::DiskFull | AppendRefused::Offline) => {
@@ -243,6 +267,78 @@ fn append(log: &SimLog, model: &RefCell<Model>, prng: &RefCell<Prng>) {
         model.batches.push((info, bytes));
         model.now += 1;
     }
+}
+
+/// A transaction that was aborted: whose, its data, its marker.
+struct Aborted {
+    producer: ProducerId,
+    data: Vec<BatchInfo>,
+    last: Offset,
+}
+
+/// The aborted transactions, from their batches alone.
+fn aborted(history: &[(BatchInfo, Option<EndMarker>)], end: i64) -> Vec<Aborted> {
+    let mut open: BTreeMap<ProducerId, Vec<BatchInfo>> = BTreeMap::new();
+    let mut all = Vec::new();
+    for (info, marker) in history.iter().filter(|(info, _)| info.end_offset().0 <= end) {
+        let (producer, last) = (info.producer_id, info.last_offset);
+        match marker {
+            None => open.entry(producer).or_default().push(*info),
+            Some(marker) => {
+                let data = open.remove(&producer);
+                let data = data.filter(|_| marker.outcome == Outcome::Abort);
+                all.extend(data.map(|data| Aborted { producer, data, last }));
+            }
+        }
+    }
+    all
+}
+
+/// X1: of any range, every aborted record's transaction is told, and no other.
+async fn check_aborted(log: &SimLog, model: &Model, seed: u64) -> Result<u64, LogError> {
+    let (start, end) = (log.log_start().0, log.log_end().0);
+    let aborted = aborted(&model.history, end);
+    let mut prng = Prng::new(seed);
+    let mut seen = 0;
+    for _ in 0..8 {
+        let span = u64::try_from(end - start).unwrap() + 1;
+        let (one, other) = (prng.below(span).cast_signed(), prng.below(span).cast_signed());
+        let (from, upto) = (start + one.min(other), start + one.max(other));
+        let told = log.aborted(Offset(from), Offset(upto)).await?;
+        assert!(from < upto || told.is_empty(), "nothing is in an empty range");
+        seen += told.len() as u64;
+        for told in &told {
+            let real = aborted.iter().find(|real| real.last == told.last_offset);
+            let real = real.expect("what is told was aborted");
+            assert_eq!(real.producer, told.producer_id);
+            assert!(real.data[0].base_offset <= told.first_offset);
+            assert!(told.last_offset.0 >= from && told.first_offset.0 < upto);
+        }
+        for real in &aborted {
+            let within =
+                |info: &&BatchInfo| from.max(info.base_offset.0) < upto.min(info.end_offset().0);
+            let Some(first) = real.data.iter().find(within) else { continue };
+            let told = told.iter().find(|told| told.last_offset == real.last);
+            let missing = || panic!("X1: {first:?} in {from}..{upto}: {:?}", model.history);
+            let told = told.unwrap_or_else(missing);
+            assert!(told.first_offset <= first.base_offset, "X1: {told:?} {first:?}");
+        }
+    }
+    Ok(seen)
+}
+
+/// All indexes of segments go, durably.
+fn lose_indexes(disk: &Disk) {
+    let root = disk.root();
+    let lose = async move {
+        for name in root.list().await? {
+            if name.ends_with(".index") {
+                root.remove(&name).await?;
+            }
+        }
+        root.sync().await
+    };
+    Executor::new(disk, 1).block_on(lose).expect("no crash point").expect("no fault");
 }
 
 async fn truncate(
@@ -316,6 +412,9 @@ fn check(
     let wanted: Vec<_> = model.batches.iter().filter(|(info, _)| want(info)).collect();
     assert_eq!(found.len(), wanted.len(), "as many batches as were appended");
     assert!(found.iter().zip(wanted).all(|(found, wanted)| found == wanted), "unchanged");
+    let (log, of) = (life.log.clone(), model.clone());
+    let checked = async move { check_aborted(&log, &of, 5).await };
+    life.executor.block_on(checked)?.expect("all can be told");
     if let Some((offset, blob)) = &opened.snapshot {
         assert_eq!(blob[..], offset.0.to_le_bytes(), "a snapshot is what was written");
     }
@@ -447,6 +546,10 @@ fn crash_and_recover(seed: u64, crash_at: u64, how: Crash, tally: &RefCell<Tally
     model.borrow_mut().durable = appended.0;
     let crashed = crashed.crash(Crash::PowerCut, salt + 3);
     let model = model.borrow();
+    if prng.borrow_mut().chance(50) {
+        lose_indexes(&crashed);
+        tally.borrow_mut().rebuilt += 1;
+    }
     let (mut third, opened) = open(&crashed, options, model.now, salt).expect("no crash point");
     check(&mut third, &opened, &model, Crash::PowerCut).expect("no crash point");
 }
@@ -491,6 +594,8 @@ fn a_crash_at_any_write_or_sync_loses_nothing_acknowledged() {
         tally.closed,
         tally.disk_reads,
         tally.zeroings,
+        tally.aborted,
+        tally.rebuilt,
     ];
     let several = std::env::var("YEOUL_SEED").is_err();
     assert!(!several || counts.iter().all(|count| *count > 0), "vacuous: {counts:?}");

@@ -9,9 +9,12 @@ use crate::config::topic::FlushPolicy;
 use crate::io::directory::Directory;
 use crate::io::file::{File, IoError};
 use crate::io::slice::Slice;
+use crate::model::ids::ProducerId;
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
-use crate::storage::fixtures::batch;
+use crate::record::batch::BatchInfo;
+use crate::record::control::Outcome;
+use crate::storage::fixtures::{batch, marker, transactional};
 use crate::storage::log::{AppendRefused, Log, LogError, LogShared};
 use crate::storage::names;
 use crate::storage::options::{FailStop, LogOptions};
@@ -334,6 +337,65 @@ fn a_lost_or_damaged_index_is_made_again() {
         let log = life.log.clone();
         let latest = life.run(async move { log.batch_with_max_timestamp(Offset(24)).await });
         assert_eq!(latest.unwrap().unwrap().bytes, appended[11]);
+    }
+}
+
+/// What a restart finds is what was told before, with the indexes, without any, and with damage.
+#[test]
+fn aborted_transactions_survive_a_restart_and_the_loss_of_indexes() {
+    let options = LogOptions { segment_bytes: 2_000, ..OPTIONS };
+    let append = |life: &Life, (bytes, info): (Bytes, BatchInfo)| {
+        life.log.append(bytes, &info, Timestamp(1)).unwrap();
+        life.next.set(info.end_offset().0);
+    };
+    let told = |life: &mut Life| {
+        let log = life.log.clone();
+        let (start, end) = (log.log_start(), log.log_end());
+        life.run(async move { log.aborted(start, end).await }).unwrap()
+    };
+    let disk = Disk::new(8);
+    let (mut life, _) = open(&disk, options, 1 << 20);
+    // Producer 1 begins in the first segment and is aborted in the last but one.
+    append(&life, transactional(0, 2, 0, 1, 1));
+    for round in 0..6 {
+        let producer = 2 + round % 2;
+        append(&life, transactional(life.next.get(), 3, 0, producer, 1));
+        life.append(1_500, 1).unwrap();
+        append(&life, marker(life.next.get(), 0, producer, Outcome::Abort, 1));
+    }
+    append(&life, marker(life.next.get(), 0, 1, Outcome::Abort, 1));
+    append(&life, transactional(life.next.get(), 3, 0, 4, 1));
+    life.append(1_500, 1).unwrap();
+    life.flush().unwrap();
+    let before = told(&mut life);
+    assert_eq!(before.len(), 7);
+    let (first, last) = (before[6].first_offset, before[6].last_offset);
+    assert_eq!((before[6].producer_id, first), (ProducerId(1), Offset(0)));
+    let log = life.log.clone();
+    let of_first = life.run(async move { log.aborted(Offset(0), Offset(2)).await }).unwrap();
+    assert_eq!(of_first.iter().map(|a| a.last_offset).collect::<Vec<_>>(), [last], "T3");
+    life.settle(&disk);
+    let log = life.log.clone();
+    life.run(async move { log.close().await }).unwrap();
+    let root = disk.root();
+    let names = life.run(async move { root.list().await }).unwrap();
+    let indexes: Vec<&String> = names.iter().filter(|name| name.ends_with(".index")).collect();
+    assert!(indexes.len() > 5, "{names:?}");
+    for lost in 0..=indexes.len() + 1 {
+        let disk = disk.fork(lost as u64);
+        for (at, name) in indexes.iter().enumerate() {
+            if lost == indexes.len() || lost == at {
+                disk.flip_bit(name, 60, 1);
+            }
+        }
+        let (mut life, opened) = open(&disk, options, 1 << 20);
+        assert_eq!(told(&mut life), before, "index {lost} of {} lost", indexes.len());
+        // What was open goes on: its end is known for what it is.
+        drop(opened);
+        append(&life, marker(life.next.get(), 0, 4, Outcome::Abort, 1));
+        let after = told(&mut life);
+        assert_eq!((after.len(), after[7].producer_id), (8, ProducerId(4)));
+        assert_eq!(after[7].first_offset, last.plus(1));
     }
 }
 

@@ -5,7 +5,11 @@ use bytes::Bytes;
 use crate::model::ids::{ProducerEpoch, ProducerId};
 use crate::model::offset::{LeaderEpoch, Offset, Sequence};
 use crate::model::time::Timestamp;
-use crate::record::batch::{Attributes, BatchHeader, BatchInfo, HeaderFields, header_bytes, seal};
+use crate::record::batch::{
+    Attributes, BatchHeader, BatchInfo, HeaderFields, header_bytes, seal, stamp,
+};
+use crate::record::builder::end_marker;
+use crate::record::control::{EndMarker, Outcome};
 
 /// A batch of `count` records at `base`, with a payload of `payload` bytes.
 pub(crate) fn batch(
@@ -27,15 +31,54 @@ pub(crate) fn batch_of(
     payload: &[u8],
     time: i64,
 ) -> (Bytes, BatchInfo) {
+    sealed(base, count, epoch, payload, time, Attributes(0), ProducerId::NONE)
+}
+
+/// A batch of `count` records at `base` in a transaction of `producer`.
+pub(crate) fn transactional(
+    base: i64,
+    count: i32,
+    epoch: i32,
+    producer: i64,
+    time: i64,
+) -> (Bytes, BatchInfo) {
+    let attributes = Attributes(0).with_transactional();
+    sealed(base, count, epoch, &[7; 90], time, attributes, ProducerId(producer))
+}
+
+/// The marker at `base` that ends a transaction of `producer`.
+pub(crate) fn marker(
+    base: i64,
+    epoch: i32,
+    producer: i64,
+    outcome: Outcome,
+    time: i64,
+) -> (Bytes, BatchInfo) {
+    let marker = EndMarker { outcome, coordinator_epoch: 1 };
+    let mut bytes = end_marker(ProducerId(producer), ProducerEpoch(0), marker, Timestamp(time));
+    stamp(&mut bytes, Offset(base), LeaderEpoch(epoch));
+    let info = BatchHeader::peek(&bytes).unwrap().info().unwrap();
+    (bytes.freeze(), info)
+}
+
+fn sealed(
+    base: i64,
+    count: i32,
+    epoch: i32,
+    payload: &[u8],
+    time: i64,
+    attributes: Attributes,
+    producer_id: ProducerId,
+) -> (Bytes, BatchInfo) {
     let fields = HeaderFields {
         base_offset: Offset(base),
         leader_epoch: LeaderEpoch(epoch),
-        attributes: Attributes(0),
+        attributes,
         last_offset_delta: count - 1,
         base_timestamp: Timestamp(time),
         max_timestamp: Timestamp(time),
-        producer_id: ProducerId::NONE,
-        producer_epoch: ProducerEpoch(-1),
+        producer_id,
+        producer_epoch: ProducerEpoch(if producer_id == ProducerId::NONE { -1 } else { 0 }),
         base_sequence: Sequence::NONE,
         record_count: count,
     };

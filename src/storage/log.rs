@@ -26,6 +26,7 @@ use crate::io::file::IoError;
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::Timestamp;
 use crate::record::batch::{BatchInfo, HEADER_BYTES};
+use crate::record::control::EndMarker;
 use crate::storage::appender::WriteInFlight;
 use crate::storage::checkpoint::CheckpointFile;
 use crate::storage::epochs::EpochTable;
@@ -210,18 +211,24 @@ impl<F> State<F> {
         }
         let bytes = active.staged.position + u64::from(info.bytes);
         let age = active.first_append.map_or(0, |first| self.now.0.saturating_sub(first.0));
-        let entries = active.index.as_ref().map_or(0, |index| index.borrow().entries.len());
+        let index = active.index.as_ref().map(|index| index.borrow());
+        let entries = index.as_ref().map_or(0, |index| index.entries.len());
+        let aborts = index.is_some_and(|index| index.transactions.is_full());
         bytes > u64::from(self.options.segment_bytes)
             || u64::try_from(age).is_ok_and(|age| age >= self.options.segment_ms)
             || entries >= self.options.index_entries_max()
+            || aborts
             || info.last_offset.0 - active.base.0 > i64::from(i32::MAX)
     }
 
     /// Begins a segment at the log's end; the appender makes its file.
     pub(super) fn roll(&mut self) {
         let base = self.log_end;
-        assert!(self.active().base < base, "L2: a segment that is left holds something");
-        self.segments.push_back(Segment::wanted(base));
+        let active = self.active();
+        assert!(active.base < base, "L2: a segment that is left holds something");
+        let index = active.index.as_ref().expect("the segment that grows has its index");
+        let open = index.borrow().transactions.open().clone();
+        self.segments.push_back(Segment::wanted_after(base, open));
     }
 
     /// Whether a batch of `bytes` may be staged.
@@ -247,7 +254,8 @@ impl<F> State<F> {
         let (segment, position) = (active.base, active.staged.position);
         let end = Mark { position: position + batch.len() as u64, offset: info.end_offset() };
         let index = active.index.clone().expect("the segment that grows has its index");
-        index.borrow_mut().note(info, &batch[..HEADER_BYTES], interval);
+        let marker = EndMarker::of_batch_with(info, &batch);
+        index.borrow_mut().note(info, &batch[..HEADER_BYTES], marker, interval);
         active.first_append.get_or_insert(now);
         active.staged = end;
         self.queued_bytes += batch.len();

@@ -23,6 +23,7 @@ use crate::storage::names;
 use crate::storage::offset_index::SparseIndex;
 use crate::storage::recovery::load_index;
 use crate::storage::segment::{Mark, Segment, Slot, Sums};
+use crate::storage::transactions::open_at;
 use crate::storage::walk::{Course, Look, Stop, walk};
 
 /// Indexes of sealed segments held in memory per log.
@@ -265,7 +266,18 @@ impl<D: Directory> Inner<D> {
     /// The index of a segment that is about to grow again; empty if it cannot be read.
     pub(super) async fn index_to_extend(&self, base: Offset) -> Result<SharedIndex, IoError> {
         let held = self.state.borrow_mut().segment(base).and_then(|s| s.index.clone());
-        Ok(held.unwrap_or_else(|| Rc::new(RefCell::new(SparseIndex::new(base)))))
+        if let Some(held) = held {
+            return Ok(held);
+        }
+        let open = open_at(&self.directory, &self.sealed_before(base)).await?;
+        Ok(Rc::new(RefCell::new(SparseIndex::new(base, open))))
+    }
+
+    /// Bases and ends of the segments before the one at `base`.
+    fn sealed_before(&self, base: Offset) -> Vec<OffsetRange> {
+        let state = self.state.borrow();
+        let before = state.segments.iter().take_while(|segment| segment.base < base);
+        before.map(|s| OffsetRange { from: s.base, to: s.staged.offset }).collect()
     }
 
     async fn rebuild_index(&self, base: Offset, end: Offset) -> Result<SparseIndex, LogError> {
@@ -273,10 +285,13 @@ impl<D: Directory> Inner<D> {
         let interval = self.state.borrow().options.index_interval_bytes;
         let file = self.file_of(base).await.map_err(|error| self.read_error(error, start))?;
         let limit = file.size().await.map_err(|error| self.read_error(error, start))?;
-        let mut index = SparseIndex::new(base);
+        let before = self.sealed_before(base);
+        let open = open_at(&self.directory, &before).await;
+        let open = open.map_err(|error| self.read_error(error, start))?;
+        let mut index = SparseIndex::new(base, open);
         let course = Course { from: start, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
         let walked = walk(&*file, course, |met| {
-            index.note(met.info, met.header, interval);
+            index.note(met.info, met.header, met.marker, interval);
             true
         });
         walked.await.map_err(|error| self.read_error(error, start))?;

@@ -27,7 +27,9 @@ mod segment;
 mod signal;
 mod snapshot;
 mod time_index;
+pub mod transactions;
 mod truncation;
+pub mod txn_index;
 mod walk;
 
 #[cfg(test)]

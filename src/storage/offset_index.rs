@@ -9,17 +9,24 @@
 //!   N2  An entry's `max_before` is the largest timestamp of the segment's batches before it.
 //!   N3  The index is derived: wrong or missing means rebuilt, never trusted.
 //!
+//! Beside the entries stand the segment's transactions (`txn_index.rs`).
+//!
 //! Layout of the file, little-endian: magic u32 · version u32 · base i64 · end i64 · bytes u64 ·
 //! max timestamp i64 · its batch's base i64 · count u32 · entries (relative offset u32 ·
-//! position u32 · max before i64 · CRC-32C u32 of the batch's 61-byte header, W10) · CRC-32C u32.
+//! position u32 · max before i64 · CRC-32C u32 of the batch's 61-byte header, W10) · transactions ·
+//! CRC-32C u32. Version 1 has no transactions: it was written when there were none.
 
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
 use crate::record::batch::BatchInfo;
+use crate::record::control::EndMarker;
 use crate::record::crc::crc32c;
+use crate::storage::txn_index::{OpenTransactions, TxnIndex};
 
 const MAGIC: u32 = 0x5844_4959;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The last version without transactions.
+const PLAIN_VERSION: u32 = 1;
 const HEAD_BYTES: usize = 52;
 const ENTRY_BYTES: usize = 20;
 const CRC_BYTES: usize = 4;
@@ -52,13 +59,15 @@ pub struct SparseIndex {
     pub(super) max_timestamp_base: Offset,
     /// The sparse entries.
     pub(super) entries: Vec<Entry>,
+    /// Open and aborted transactions.
+    pub(super) transactions: TxnIndex,
     /// The next batch gets an entry, whatever lies between.
     after_gap: bool,
 }
 
 impl SparseIndex {
-    /// An index without entries of the segment that begins at `base`.
-    pub fn new(base: Offset) -> SparseIndex {
+    /// An index without entries of the segment that begins at `base`, where `open` are open.
+    pub fn new(base: Offset, open: OpenTransactions) -> SparseIndex {
         SparseIndex {
             base,
             end: base,
@@ -66,12 +75,20 @@ impl SparseIndex {
             max_timestamp: Timestamp::NONE,
             max_timestamp_base: Offset::NONE,
             entries: Vec::new(),
+            transactions: TxnIndex::new(open),
             after_gap: false,
         }
     }
 
-    /// Notes the next batch; every `interval_bytes` or so one gets an entry.
-    pub fn note(&mut self, info: &BatchInfo, header: &[u8], interval_bytes: u32) {
+    /// Notes the next batch; every `interval_bytes` or so one gets an entry. `marker` is what it
+    /// says if it ends a transaction.
+    pub fn note(
+        &mut self,
+        info: &BatchInfo,
+        header: &[u8],
+        marker: Option<EndMarker>,
+        interval_bytes: u32,
+    ) {
         assert!(self.end <= info.base_offset, "batches come in order");
         let position = u32::try_from(self.bytes).expect("a segment is below 4 GiB");
         let relative = info.base_offset.0 - self.base.0;
@@ -90,6 +107,7 @@ impl SparseIndex {
             self.max_timestamp = info.max_timestamp;
             self.max_timestamp_base = info.base_offset;
         }
+        self.transactions.note(info, marker);
         self.end = info.end_offset();
         self.bytes += u64::from(info.bytes);
     }
@@ -127,12 +145,15 @@ impl SparseIndex {
     }
 
     /// Goes back to the state before the last entry at or before `position` was noted, so that
-    /// the caller notes again from that entry's position on (the result).
+    /// the caller notes again from that entry's position on (the result). If the transactions have
+    /// changed since, that is the segment's beginning.
     pub(super) fn rewind(&mut self, position: u64) -> u64 {
         let kept = self.entries.partition_point(|e| u64::from(e.position) <= position);
         self.entries.truncate(kept);
-        let Some(last) = self.entries.pop() else {
-            *self = SparseIndex::new(self.base);
+        let last = self.entries.pop();
+        let unchanged = |last: &Entry| !self.transactions.changed_after(self.offset_of(last));
+        let Some(last) = last.filter(unchanged) else {
+            *self = SparseIndex::new(self.base, self.transactions.before().clone());
             return 0;
         };
         self.end = self.base.plus(i64::from(last.relative_offset));
@@ -180,6 +201,7 @@ impl SparseIndex {
             out.extend(entry.max_before.0.to_le_bytes());
             out.extend(entry.header_crc.to_le_bytes());
         }
+        self.transactions.encode(&mut out);
         let crc = crc32c(&out);
         out.extend(crc.to_le_bytes());
         out
@@ -192,17 +214,21 @@ impl SparseIndex {
         let u64_at = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         let i64_at = |at: usize| u64_at(at).map(u64::cast_signed);
         let count = usize::try_from(u32_at(48)?).ok()?;
-        let entry_bytes = body.checked_sub(HEAD_BYTES)?;
+        let entries_end = HEAD_BYTES.checked_add(count.checked_mul(ENTRY_BYTES)?)?;
         let whole = u32_at(0)? == MAGIC
-            && u32_at(4)? == VERSION
             && i64_at(8)? == base.0
-            && count.checked_mul(ENTRY_BYTES)? == entry_bytes
+            && entries_end <= body
             && u32_at(body)? == crc32c(&bytes[..body]);
         if !whole {
             return None;
         }
+        let transactions = match u32_at(4)? {
+            PLAIN_VERSION if entries_end == body => TxnIndex::new(OpenTransactions::default()),
+            VERSION => TxnIndex::decode(&bytes[entries_end..body])?,
+            _ => return None,
+        };
         let mut entries = Vec::with_capacity(count);
-        for at in (HEAD_BYTES..body).step_by(ENTRY_BYTES) {
+        for at in (HEAD_BYTES..entries_end).step_by(ENTRY_BYTES) {
             entries.push(Entry {
                 relative_offset: u32_at(at)?,
                 position: u32_at(at + 4)?,
@@ -217,6 +243,7 @@ impl SparseIndex {
             max_timestamp: Timestamp(i64_at(32)?),
             max_timestamp_base: Offset(i64_at(40)?),
             entries,
+            transactions,
             after_gap: false,
         })
     }

@@ -41,7 +41,9 @@ use crate::storage::segment::{Mark, Segment, Slot, Sums, block_ceil, block_floor
 use crate::storage::signal::{Gate, Signal};
 use crate::storage::snapshot;
 use crate::storage::tail::Tail;
+use crate::storage::transactions::open_at;
 use crate::storage::truncation::zero_after;
+use crate::storage::txn_index::OpenTransactions;
 use crate::storage::walk::{Course, Look, Stop, is_zero_from, walk};
 
 /// A log, ready for use once its [`Log::run`] is spawned.
@@ -389,13 +391,26 @@ impl<'a, D: Directory> Recovery<'a, D> {
         Ok(())
     }
 
+    /// What is open behind the last segment so far.
+    async fn open_before(&self) -> Result<OpenTransactions, IoError> {
+        let scanned = self.segments.back().and_then(|last| last.index.as_ref());
+        if let Some(index) = scanned {
+            return Ok(index.borrow().transactions.open().clone());
+        }
+        let before = self.segments.iter();
+        let before: Vec<OffsetRange> =
+            before.map(|s| OffsetRange { from: s.base, to: s.staged.offset }).collect();
+        open_at(self.directory, &before).await
+    }
+
     /// Makes an empty last segment.
     async fn begin_segment(&mut self, base: Offset) -> Result<(), IoError> {
         let bytes = ALLOCATE_BYTES_MIN.min(block_ceil(u64::from(self.options.segment_bytes)));
         let name = names::segment(base);
         let file = create_with_space(self.directory, &name, bytes).await?;
         self.names_changed = true;
-        let mut segment = Segment::wanted(base);
+        let open = self.open_before().await?;
+        let mut segment = Segment::wanted_after(base, open);
         segment.file = Slot::Open(Rc::new(file));
         segment.allocated = bytes;
         self.segments.push_back(segment);
@@ -404,10 +419,11 @@ impl<'a, D: Directory> Recovery<'a, D> {
 
     /// Walks the segment `base`, which is not sealed as far as is known, and adds it, open.
     async fn scan(&mut self, base: Offset) -> Result<(Mark, Stop), IoError> {
+        let open = self.open_before().await?;
         self.seal_last().await?;
         let file = Rc::new(self.directory.open(&names::segment(base)).await?);
         let size = file.size().await?;
-        let mut index = SparseIndex::new(base);
+        let mut index = SparseIndex::new(base, open);
         let mut from = Mark { position: 0, offset: base };
         if base == self.checkpoint.proven_segment {
             from = self.walk_proven(&file, &mut index).await?;
@@ -437,8 +453,11 @@ impl<'a, D: Directory> Recovery<'a, D> {
             offset: self.checkpoint.proven_offset,
         };
         let saved = load_index(self.directory, base).await?;
-        if let Some(saved) = saved.filter(|_| !self.rebuild_epochs) {
+        if let Some(saved) = saved {
             *index = saved;
+        }
+        if self.rebuild_epochs {
+            index.rewind(0);
         }
         // Position 0 is a boundary of every segment; an index may hold more than is proven.
         if index.bytes > proven.position {
@@ -450,7 +469,7 @@ impl<'a, D: Directory> Recovery<'a, D> {
         let interval = self.options.index_interval_bytes;
         let epochs = &mut self.epochs;
         let (end, _) = walk(file, course, |met| {
-            index.note(met.info, met.header, interval);
+            index.note(met.info, met.header, met.marker, interval);
             epochs.assign(met.info.leader_epoch, met.info.base_offset);
             true
         })
@@ -481,7 +500,7 @@ impl<'a, D: Directory> Recovery<'a, D> {
         let (end, stop) = walk(file, course, |met| {
             let kept = cut.is_none_or(|cut| met.info.end_offset() <= cut);
             if kept {
-                index.note(met.info, met.header, interval);
+                index.note(met.info, met.header, met.marker, interval);
                 epochs.assign(met.info.leader_epoch, met.info.base_offset);
             }
             kept
@@ -509,7 +528,7 @@ impl<'a, D: Directory> Recovery<'a, D> {
         file.set_size(bytes).await?;
         file.sync().await?;
         let index = last.index.take().expect("a scanned segment has its index");
-        let index = index.replace(SparseIndex::new(last.base));
+        let index = index.replace(SparseIndex::new(last.base, OpenTransactions::default()));
         last.sealed = true;
         last.prefix = Vec::new();
         last.allocated = 0;

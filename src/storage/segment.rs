@@ -16,6 +16,7 @@ use crate::constants::BLOCK_BYTES;
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
 use crate::storage::offset_index::SparseIndex;
+use crate::storage::txn_index::OpenTransactions;
 
 /// The block in which `position` lies begins here.
 pub(super) fn block_floor(position: u64) -> u64 {
@@ -89,6 +90,11 @@ pub(super) struct Sums {
 impl<F> Segment<F> {
     /// A segment whose file is yet to be made.
     pub(super) fn wanted(base: Offset) -> Segment<F> {
+        Segment::wanted_after(base, OpenTransactions::default())
+    }
+
+    /// The same where `open` are open.
+    pub(super) fn wanted_after(base: Offset, open: OpenTransactions) -> Segment<F> {
         let start = Mark { position: 0, offset: base };
         Segment {
             base,
@@ -103,7 +109,7 @@ impl<F> Segment<F> {
             allocated: 0,
             ready: 0,
             prefix: Vec::new(),
-            index: Some(Rc::new(RefCell::new(SparseIndex::new(base)))),
+            index: Some(Rc::new(RefCell::new(SparseIndex::new(base, open)))),
             index_saved: 0,
             first_append: None,
             sealed: false,

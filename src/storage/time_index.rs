@@ -29,6 +29,8 @@ mod tests {
     use crate::model::ids::{ProducerEpoch, ProducerId};
     use crate::model::offset::{LeaderEpoch, Offset, Sequence};
     use crate::record::batch::{Attributes, BatchInfo};
+    use crate::record::crc::crc32c;
+    use crate::storage::txn_index::OpenTransactions;
 
     pub(super) fn info(base: i64, count: i64, max_timestamp: i64, bytes: u32) -> BatchInfo {
         BatchInfo {
@@ -48,9 +50,9 @@ mod tests {
     }
 
     fn index(batches: &[(i64, i64, u32)]) -> SparseIndex {
-        let mut index = SparseIndex::new(Offset(100));
+        let mut index = SparseIndex::new(Offset(100), OpenTransactions::default());
         for &(base, time, bytes) in batches {
-            index.note(&info(base, 1, time, bytes), &base.to_le_bytes(), 100);
+            index.note(&info(base, 1, time, bytes), &base.to_le_bytes(), None, 100);
         }
         index
     }
@@ -102,6 +104,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_the_first_version_is_read_as_one_without_transactions() {
+        let i = index(&[(100, 5, 90), (101, 9, 90), (102, 7, 90)]);
+        let mut bytes = i.encode();
+        let mut transactions = Vec::new();
+        i.transactions.encode(&mut transactions);
+        bytes.truncate(bytes.len() - 4 - transactions.len());
+        bytes[4..8].copy_from_slice(&1u32.to_le_bytes());
+        let crc = crc32c(&bytes);
+        bytes.extend(crc.to_le_bytes());
+        assert_eq!(SparseIndex::decode(Offset(100), &bytes), Some(i));
+    }
+
+    #[test]
     fn rewinding_and_noting_again_gives_the_same() {
         let batches = [(100, 5, 90), (101, 9, 90), (102, 7, 90), (103, 20, 90), (104, 8, 90)];
         for cut in 0..=batches.len() {
@@ -109,7 +124,7 @@ mod tests {
             let position = cut as u64 * 90;
             let from = rewound.rewind(position.min(449)) / 90;
             for &(base, time, bytes) in &batches[usize::try_from(from).unwrap()..cut] {
-                rewound.note(&info(base, 1, time, bytes), &base.to_le_bytes(), 100);
+                rewound.note(&info(base, 1, time, bytes), &base.to_le_bytes(), None, 100);
             }
             let mut want = index(&batches[..cut]);
             // Where the maximum was is known only to the entry; the walk refines it.

@@ -15,6 +15,7 @@ use crate::io::file::{Durability, File, IoError};
 use crate::model::offset::LeaderEpoch;
 use crate::model::offset::Offset;
 use crate::record::batch::HEADER_BYTES;
+use crate::record::control::EndMarker;
 use crate::storage::appender::Derived;
 use crate::storage::log::{Inner, Log, LogError, State};
 use crate::storage::names;
@@ -156,14 +157,15 @@ impl<D: Directory> Inner<D> {
             let limit = written.position;
             let course = Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
             walk(&*file, course, |met| {
-                index.borrow_mut().note(met.info, met.header, interval);
+                index.borrow_mut().note(met.info, met.header, met.marker, interval);
                 true
             })
             .await?;
         }
         let mut index = index.borrow_mut();
         while let Some(batch) = self.tail.find(index.end).filter(|_| index.end < cut.offset) {
-            index.note(&batch.info, &batch.bytes[..HEADER_BYTES], interval);
+            let marker = EndMarker::of_batch_with(&batch.info, &batch.bytes);
+            index.note(&batch.info, &batch.bytes[..HEADER_BYTES], marker, interval);
         }
         if index.bytes < cut.position {
             index.skip_to(cut.position, cut.offset); // damage in between

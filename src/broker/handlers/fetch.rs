@@ -21,13 +21,14 @@ use crate::net::service::{Admitted, CloseReason, Reply};
 use crate::partition::leader::Isolation;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::fetch::{
-    EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch,
-    NodeEndpoint, PartitionData, Piece,
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionData, Piece,
 };
 use crate::protocol::primitives::Reader;
 use crate::replica::request::{ReadAnswer, ReadItem, ReadRequest, ShardReply, ShardRequest};
 use crate::shard::timers;
 use crate::storage::reader::ReadPath;
+use crate::storage::txn_index::AbortedTransaction as Aborted;
 
 use super::super::connection::Connection;
 use super::super::context::{Shard, locate};
@@ -150,8 +151,8 @@ fn partition_data(one: &mut Fetched, hint: Option<Hint>) -> PartitionData<Slice>
         partition_index: one.key.partition.0,
         error_code: one.error.code(),
         high_watermark: -1,
-        // Null is "not asked for" (uncommitted reads) and no transaction is ever aborted here; Kafka
-        // has an empty list where it does not know the partition.
+        // Null to who reads uncommitted records, and in error, but for an empty list where the
+        // partition is not known: as Kafka has it.
         aborted_transactions: unknown.then(Vec::new),
         current_leader: hint.map(current_leader).unwrap_or_default(),
         records: Some(records),
@@ -161,6 +162,9 @@ fn partition_data(one: &mut Fetched, hint: Option<Hint>) -> PartitionData<Slice>
         data.high_watermark = answer.high_watermark.0;
         data.last_stable_offset = answer.last_stable_offset.0;
         data.log_start_offset = answer.log_start.0;
+        if let Some(aborted) = &answer.aborted {
+            data.aborted_transactions = Some(aborted.iter().map(aborted_transaction).collect());
+        }
         if let Some(diverging) = answer.diverging {
             data.diverging_epoch = EpochEndOffset {
                 epoch: diverging.epoch.0,
@@ -170,6 +174,14 @@ fn partition_data(one: &mut Fetched, hint: Option<Hint>) -> PartitionData<Slice>
         }
     }
     data
+}
+
+fn aborted_transaction(aborted: &Aborted) -> AbortedTransaction {
+    AbortedTransaction {
+        producer_id: aborted.producer_id.0,
+        first_offset: aborted.first_offset.0,
+        ..AbortedTransaction::default()
+    }
 }
 
 fn count_bytes(shard: &Shard, responses: &[FetchableTopicResponse<Slice>]) {
@@ -374,6 +386,7 @@ fn limit(fetched: &mut [Fetched], max_bytes: usize) {
                 answer.result = answer.result.as_ref().map(|_| Vec::new()).map_err(|error| *error);
                 answer.bytes = 0;
                 answer.more = true;
+                answer.aborted = answer.aborted.as_ref().map(|_| Vec::new());
             }
         } else {
             total += bytes;

@@ -135,6 +135,10 @@ fn tell(
             answer.offset = found.offset.0;
             answer.leader_epoch = if version >= 4 { found.leader_epoch.0 } else { -1 };
         }
+        // Clients of old versions know the newer code for it not.
+        Err(ReadFailure::NotAvailable(_)) if version < 5 => {
+            answer.error_code = ErrorCode::LeaderNotAvailable.code();
+        }
         Err(failure) => answer.error_code = read_code(failure).code(),
     }
 }
