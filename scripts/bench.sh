@@ -7,6 +7,9 @@
 #                           1 and 16 partitions; 16 KiB batches with 1 and 32 in flight; end-to-end latency at 1,000 records/s;
 #                           start and idle memory. Prints each side with its durability class, the ratio, the broker's CPU
 #                           seconds a GB. 'bench.sh peers --help' lists the options: --quick --pin --rounds N --only RE ...
+#   bench.sh groups [ARGS]  coordinators, Yeoul's and Kafka's, under confluent-kafka: commits by 1 and 50 members, rebalances of 50
+#                           members over 500 partitions (classic, cooperative, KIP-848), transactions with a commit every 10, 100
+#                           and 1,000 ms beside none, a start with a million positions; options: --quick --rounds N --only RE ...
 #
 # Installs what it needs under $YEOUL_COMPAT_HOME (scripts/compat/clients.sh); builds Yeoul unless --binary names one.
 set -euo pipefail
@@ -29,6 +32,14 @@ case $command in
       *) [ -n "${YEOUL_BINARY:-}" ] || (cd "$ROOT" && cargo build --release --locked --bin yeoul >&2) ;;
     esac
     exec python3 "$COMPAT/bench.py" --driver "$driver" "$@"
+    ;;
+  groups)
+    "$COMPAT/clients.sh" install python java43 >&2
+    case " $* " in
+      *" --binary "* | *" --sides kafka"* | *" --help "*) ;;
+      *) [ -n "${YEOUL_BINARY:-}" ] || (cd "$ROOT" && cargo build --release --locked --bin yeoul >&2) ;;
+    esac
+    exec python3 "$COMPAT/bench_groups.py" "$@"
     ;;
   help | --help | -h) help_from "$0" ;;
   *) help_from "$0" >&2; exit 2 ;;
