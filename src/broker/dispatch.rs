@@ -148,6 +148,9 @@ fn admit_group(
         ApiKey::OffsetFetch => plain(shard, head, body, move |shard, request| async move {
             handlers::offset_fetch::handle(&shard, request, version).await
         }),
+        ApiKey::TxnOffsetCommit => plain(shard, head, body, move |shard, request| async move {
+            handlers::txn_offset_commit::handle(&shard, request, version).await
+        }),
         ApiKey::ConsumerGroupDescribe => plain(shard, head, body, |shard, request| async move {
             handlers::consumer_group_describe::handle(&shard, request).await
         }),
@@ -208,6 +211,9 @@ fn admit_admin(shard: Rc<Shard>, head: Head, body: &BytesMut) -> Admitted {
         }
         ApiKey::ListPartitionReassignments => plain(shard, head, body, |_, request| async move {
             handlers::partition_reassignments::list(&request)
+        }),
+        ApiKey::WriteTxnMarkers => plain(shard, head, body, |shard, request| async move {
+            handlers::write_txn_markers::handle(&shard, request).await
         }),
         // In the table of what is served, and not here: our own mistake, found by a test.
         other => panic!("{} is served but has no handler", other.name()),

@@ -32,6 +32,7 @@ use crate::transaction::partitions::TransactionError;
 use crate::transaction::producer::InitError;
 
 use super::fetch_session::SessionError;
+use super::verification::JoinFailure;
 
 /// What a client is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,7 +216,8 @@ fn producer_code(error: &ProducerError) -> ErrorCode {
 /// For WriteTxnMarkers.
 pub fn marker_code(failure: MarkerFailure) -> ErrorCode {
     match failure {
-        MarkerFailure::NotHere => ErrorCode::UnknownTopicOrPartition,
+        // As Kafka says, too, while a group coordinator reads its log.
+        MarkerFailure::NotHere => ErrorCode::NotLeaderOrFollower,
         MarkerFailure::Fenced(error) => producer_code(&error),
         MarkerFailure::Retriable => ErrorCode::NotEnoughReplicas,
         MarkerFailure::Offline => ErrorCode::KafkaStorageError,
@@ -325,6 +327,52 @@ pub fn transaction_code(error: TransactionError) -> ErrorCode {
         TransactionError::TransactionAbortable => ErrorCode::TransactionAbortable,
         TransactionError::TooManyPartitions => ErrorCode::UnknownServerError,
         TransactionError::Busy => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
+/// For Produce in `version`: why a partition's first write in a transaction is refused.
+/// Source: Kafka's `AddPartitionsToTxnManager` and `ReplicaManager`; `protocol.md` P101, P102.
+pub fn produce_join_code(failure: JoinFailure, version: i16) -> ErrorCode {
+    match failure {
+        // Old clients, too, know this one as retriable.
+        JoinFailure::Unavailable(
+            Unavailable::NotHere | Unavailable::Loading | Unavailable::NotStored,
+        )
+        | JoinFailure::Refused(TransactionError::Busy) => ErrorCode::NotEnoughReplicas,
+        JoinFailure::Refused(TransactionError::ConcurrentTransactions) if version < 12 => {
+            ErrorCode::NotEnoughReplicas
+        }
+        JoinFailure::Refused(error) => joined_code(error, version >= 11),
+    }
+}
+
+/// For TxnOffsetCommit in `version`: why it is not part of the transaction.
+pub fn offsets_join_code(failure: JoinFailure, version: i16) -> ErrorCode {
+    match failure {
+        JoinFailure::Unavailable(unavailable) => unavailable_code(unavailable),
+        JoinFailure::Refused(error) => joined_code(error, version >= 4),
+    }
+}
+
+fn joined_code(error: TransactionError, abortable: bool) -> ErrorCode {
+    match error {
+        TransactionError::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        TransactionError::TransactionAbortable if !abortable => ErrorCode::InvalidTxnState,
+        TransactionError::InvalidPidMapping
+        | TransactionError::ConcurrentTransactions
+        | TransactionError::InvalidTxnState
+        | TransactionError::TransactionAbortable
+        | TransactionError::TooManyPartitions
+        | TransactionError::Busy => transaction_code(error),
+    }
+}
+
+/// For TxnOffsetCommit: why the group's log does not take it.
+pub fn offsets_append_code(failure: &AppendFailure) -> ErrorCode {
+    match append_code(failure) {
+        ErrorCode::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        code => code,
     }
 }
 

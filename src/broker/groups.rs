@@ -104,7 +104,8 @@ impl Shard {
         self.coordinator_partitions(OFFSETS_TOPIC)
     }
 
-    fn group_partition(&self, group: &str) -> Option<TopicPartition> {
+    /// The partition that coordinates `group`; none before the topic is made.
+    pub fn group_partition(&self, group: &str) -> Option<TopicPartition> {
         let image = self.image();
         let topic: &Arc<TopicImage> = image.topic_by_name(OFFSETS_TOPIC)?;
         Some(coordinator_partition(topic, group))

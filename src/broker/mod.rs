@@ -19,3 +19,4 @@ pub mod shard_main;
 pub mod start;
 pub mod transactions;
 pub mod validation;
+pub mod verification;

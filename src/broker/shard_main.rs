@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::config::broker::BrokerConfig;
 use crate::coordinator::coordinators::Coordinators;
 use crate::coordinator::core::NoAction;
+use crate::coordinator::ends;
 use crate::coordinator::markers;
 use crate::coordinator::settings::{group_settings, transaction_settings};
 use crate::fatal;
@@ -34,7 +35,8 @@ use crate::model::ids::ShardId;
 use crate::replica::driver::Driver;
 use crate::replica::fetch::Reader;
 use crate::replica::housekeeping::{self, Periods};
-use crate::replica::request::{AppendFailure, ShardRequest};
+use crate::replica::local::Replica;
+use crate::replica::request::{AppendFailure, ShardReply, ShardRequest};
 use crate::replica::serve::Server;
 use crate::replica::table::Replicas;
 use crate::shard::executor::ShardContext;
@@ -68,6 +70,9 @@ pub struct Setup {
     pub sockets: Sockets,
 }
 
+/// How much longer than `transaction.max.timeout.ms` a transaction may be open before it counts as
+/// late. Source: Kafka's `LATE_TRANSACTION_BUFFER_MS`.
+const LATE_TRANSACTION_MS: i64 = 5 * 60_000;
 /// How much later than the stop signal the order to stop may come.
 const ORDER_MAX: Duration = Duration::from_millis(20);
 
@@ -206,7 +211,13 @@ fn serve_mesh(
     let reader = Reader::new(Rc::clone(replicas));
     let server = Server::new(Rc::clone(replicas), reader, Rc::clone(&log_shared.fail_stop));
     let (groups, transactions) = (Rc::clone(groups), Rc::clone(transactions));
+    let replicas = Rc::clone(replicas);
     context.mesh.serve(move |from, request| match request {
+        // Of these a coordinator may have to know before they are answered.
+        MeshRequest::Replica(ShardRequest::WriteMarkers(items)) => {
+            let written = ends::write(&replicas, &groups, &items);
+            Box::pin(async move { MeshReply::Replica(ShardReply::MarkersWritten(written.await)) })
+        }
         MeshRequest::Replica(request) => {
             let reply = server.handle(from, request);
             Box::pin(async move { MeshReply::Replica(reply.await) })
@@ -318,8 +329,21 @@ impl Main {
         let (groups, transactions) = (self.groups.counts(), self.transactions.counts());
         metrics.holding.coordinators = (groups.0 + transactions.0) as u64;
         metrics.holding.coordinators_loading = (groups.1 + transactions.1) as u64;
+        metrics.holding.late_transactions = self.late_transactions();
         metrics.fetch.sessions = self.shard.sessions.borrow().len() as u64;
         self.doors.count(&mut metrics.connections);
         metrics
+    }
+
+    /// How many partitions have a transaction open for longer than any may be (P107).
+    fn late_transactions(&self) -> u64 {
+        let config = self.shard.config();
+        let late_ms = i64::from(config.transactions.max_timeout_ms) + LATE_TRANSACTION_MS;
+        let now = timers::wall_clock();
+        let late = |replica: &Rc<Replica>| {
+            let oldest = replica.core.borrow().producers().oldest_open_timestamp();
+            oldest.is_some_and(|since| since.0 > 0 && now.0.saturating_sub(since.0) > late_ms)
+        };
+        self.driver.replicas.all().iter().filter(|replica| late(replica)).count() as u64
     }
 }

@@ -8,8 +8,11 @@ use std::any::Any;
 use std::fmt;
 
 use crate::group::ids::RequestId;
-use crate::model::ids::TopicPartition;
+use crate::model::ids::{ProducerEpoch, ProducerId, TopicPartition};
 use crate::model::time::Timestamp;
+use crate::partition::leader::Verification;
+use crate::protocol::records::Encoded;
+use crate::replica::request::AppendFailure;
 
 use super::core::Core;
 
@@ -28,6 +31,26 @@ pub enum Call<C: Core> {
     Now(WorkNow<C>),
     /// Answered by an effect of this step or of a later one.
     Parked(WorkParked<C>),
+    /// Writes in a producer's transaction; answered when that is durable.
+    InTransaction(WorkInTransaction<C>),
+}
+
+/// Work that writes records in a producer's transaction, unless there is an answer without.
+pub type WorkInTransaction<C> =
+    Box<dyn FnOnce(&mut C, Timestamp) -> Result<InTransaction, Answer> + Send>;
+
+/// Records of a producer's transaction; they reach the core by replay, once the log takes them.
+pub struct InTransaction {
+    /// Whose transaction.
+    pub producer_id: ProducerId,
+    /// In which epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// What stands for the transaction's coordinator.
+    pub verification: Verification,
+    /// One or more, in one batch.
+    pub records: Vec<Encoded>,
+    /// The answer, once they are durable; or at once, where the log does not take them.
+    pub answer: Box<dyn FnOnce(Result<(), AppendFailure>) -> Answer + Send>,
 }
 
 impl<C: Core> fmt::Debug for Call<C> {
@@ -35,6 +58,7 @@ impl<C: Core> fmt::Debug for Call<C> {
         f.write_str(match self {
             Self::Now(_) => "Now",
             Self::Parked(_) => "Parked",
+            Self::InTransaction(_) => "InTransaction",
         })
     }
 }

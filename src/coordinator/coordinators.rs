@@ -21,7 +21,9 @@ use crate::group::commit::DeletedTopic;
 use crate::metadata::image::MetadataImage;
 use crate::model::ids::{PartitionIndex, TopicPartition};
 use crate::replica::local::Replica;
+use crate::replica::request::{MarkerFailure, MarkerItem};
 use crate::replica::table::Replicas;
+use crate::shard::sync::OnceReceiver;
 use crate::shard::tasks::{self, LocalFuture, Queue};
 use crate::shard::timers;
 
@@ -122,6 +124,20 @@ impl<C: Core> Coordinators<C> {
             None => Err(Unavailable::NotHere),
         };
         Box::pin(async move { answer?.await.unwrap_or(Err(Unavailable::NotHere)) })
+    }
+
+    /// Writes the end of a transaction into a partition that is one of these coordinators.
+    ///
+    /// `None`: it is not. Errors: why it is not written; `NotHere` while the log is being read.
+    pub fn end_transaction(
+        &self,
+        item: &MarkerItem,
+    ) -> Option<Result<OnceReceiver<CoordinatorReply>, MarkerFailure>> {
+        Some(match self.slots.borrow().get(&item.partition)? {
+            Slot::Running(running) => running.end_transaction(item),
+            // It would reach the log behind what is being read, and the core never.
+            Slot::Loading(..) => Err(MarkerFailure::NotHere),
+        })
     }
 
     fn begin(self: &Rc<Self>, partition: TopicPartition, replica: Rc<Replica>) {

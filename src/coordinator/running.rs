@@ -30,7 +30,7 @@ use crate::model::time::{Micros, Timestamp};
 use crate::partition::leader::{Acks, Verification};
 use crate::protocol::records::Encoded;
 use crate::record::batch::{BatchHeader, Codec};
-use crate::record::builder::{BatchBuilder, NewRecord};
+use crate::record::builder::{BatchBuilder, NewRecord, Producer};
 use crate::replica::local::Replica;
 use crate::replica::request::{AppendItem, AppendResult};
 use crate::shard::sync::{Event, OnceReceiver, OnceSender, oneshot};
@@ -63,6 +63,27 @@ pub struct Running<C: Core> {
     ended: Cell<bool>,
     added: Event,
     sooner: Event,
+}
+
+/// In whose name records are written.
+pub(super) struct Writer {
+    /// Whose transaction they are in.
+    pub(super) producer: Option<Producer>,
+    /// What stands for the transaction's coordinator.
+    pub(super) verification: Verification,
+}
+
+impl Writer {
+    /// In no transaction.
+    const NOBODY: Writer = Writer { producer: None, verification: Verification::Off };
+
+    fn builder(&self) -> BatchBuilder {
+        let builder = BatchBuilder::new(Codec::None);
+        match self.producer {
+            Some(producer) => builder.producer(producer).transactional(),
+            None => builder,
+        }
+    }
 }
 
 /// The consequences of a step, and what must be durable before they are released.
@@ -151,6 +172,10 @@ impl<C: Core> Running<C> {
                 work(&mut self.core.borrow_mut(), now, id, &mut step);
                 self.follow(step, None);
             }
+            Call::InTransaction(work) => {
+                let (stored, answer) = self.write_in_transaction(now, work);
+                self.settle_after(stored, Vec::new(), Some((reply, answer)));
+            }
         }
         receiver
     }
@@ -158,7 +183,17 @@ impl<C: Core> Running<C> {
     /// Appends a step's records, and releases the rest when they, and all before, are durable.
     fn follow(&self, step: C::Step, answer: Option<(OnceSender<CoordinatorReply>, Answer)>) {
         let Consequences { records, effects } = self.core.borrow().consequences(step);
-        let stored = self.append(&records);
+        let stored = self.append(&records, &Writer::NOBODY);
+        self.settle_after(stored, effects, answer);
+    }
+
+    /// Releases effects and an answer when `stored`, and all before, is durable.
+    pub(super) fn settle_after(
+        &self,
+        stored: Vec<OnceReceiver<AppendResult>>,
+        effects: Vec<Effect<C::Action>>,
+        answer: Option<(OnceSender<CoordinatorReply>, Answer)>,
+    ) {
         let next = self.core.borrow().next_deadline();
         if next.is_some_and(|next| self.armed.get().is_none_or(|armed| next < armed)) {
             self.sooner.notify();
@@ -172,27 +207,48 @@ impl<C: Core> Running<C> {
         self.added.notify();
     }
 
-    fn append(&self, records: &[Encoded]) -> Vec<OnceReceiver<AppendResult>> {
+    /// The core.
+    pub(super) fn core(&self) -> &RefCell<C> {
+        &self.core
+    }
+
+    /// The partition.
+    pub(super) fn replica(&self) -> &Rc<Replica> {
+        &self.replica
+    }
+
+    /// Appends records: of nobody's transaction in as many batches as are needed, else in one.
+    pub(super) fn append(
+        &self,
+        records: &[Encoded],
+        writer: &Writer,
+    ) -> Vec<OnceReceiver<AppendResult>> {
         let now = timers::wall_clock();
         let mut stored = Vec::new();
-        let mut builder = BatchBuilder::new(Codec::None);
+        let mut builder = writer.builder();
         for Encoded { key, value } in records {
             let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
-            if builder.record_count() > 0 && builder.record_bytes() + bytes > BATCH_BYTES {
-                let full = std::mem::replace(&mut builder, BatchBuilder::new(Codec::None));
-                stored.push(self.append_batch(full, now));
+            let full = builder.record_bytes() + bytes > BATCH_BYTES && writer.producer.is_none();
+            if builder.record_count() > 0 && full {
+                let full = std::mem::replace(&mut builder, writer.builder());
+                stored.push(self.append_batch(full, now, writer));
             }
             let record =
                 NewRecord { timestamp: now, key: Some(key), value: value.as_deref(), headers: &[] };
             builder.push(&record).expect("a record of the core fits a batch");
         }
         if builder.record_count() > 0 {
-            stored.push(self.append_batch(builder, now));
+            stored.push(self.append_batch(builder, now, writer));
         }
         stored
     }
 
-    fn append_batch(&self, builder: BatchBuilder, now: Timestamp) -> OnceReceiver<AppendResult> {
+    fn append_batch(
+        &self,
+        builder: BatchBuilder,
+        now: Timestamp,
+        writer: &Writer,
+    ) -> OnceReceiver<AppendResult> {
         let batch = builder.build();
         let header = BatchHeader::peek(&batch).expect("the builder writes a header");
         let info = header.info().expect("the builder writes sane numbers");
@@ -203,7 +259,7 @@ impl<C: Core> Running<C> {
             info,
             log_append_time: Timestamp::NONE,
             acks: Acks::All,
-            verification: Verification::Off,
+            verification: writer.verification,
         };
         self.replica.append(now, item)
     }

@@ -235,7 +235,10 @@ impl Families<'_, '_> {
         let family = ("kafka_coordinators_serving", "Group coordinators that serve", None);
         self.gauge(&family, |m| m.holding.coordinators)?;
         let family = ("kafka_coordinators_loading", "Group coordinators whose logs are read", None);
-        self.gauge(&family, |m| m.holding.coordinators_loading)
+        self.gauge(&family, |m| m.holding.coordinators_loading)?;
+        let words = "Partitions whose oldest transaction is open 5 minutes longer than any may be";
+        let family = ("partitions_with_late_transactions", words, None);
+        self.gauge(&family, |m| m.holding.late_transactions)
     }
 
     fn process(&mut self) -> fmt::Result {

@@ -131,6 +131,8 @@ pub struct HoldingMetrics {
     pub coordinators: u64,
     /// Gauge: group coordinators whose logs are being read.
     pub coordinators_loading: u64,
+    /// Partitions with a transaction that should have ended long ago.
+    pub late_transactions: u64,
 }
 
 /// Everything one shard counts.
@@ -195,6 +197,7 @@ impl ShardMetrics {
         self.holding.tail_bytes += other.holding.tail_bytes;
         self.holding.coordinators += other.holding.coordinators;
         self.holding.coordinators_loading += other.holding.coordinators_loading;
+        self.holding.late_transactions += other.holding.late_transactions;
     }
 }
 

@@ -335,6 +335,11 @@ impl ProducerState {
         end: &TransactionEnd,
     ) -> Result<(), ProducerError> {
         let Some(producer) = self.producers.get(&info.producer_id) else {
+            let (coordinator_epoch, current) =
+                (end.marker.coordinator_epoch, COORDINATOR_EPOCH_NONE);
+            if coordinator_epoch < current {
+                return Err(ProducerError::CoordinatorFenced { coordinator_epoch, current });
+            }
             return self.check_room().map(|_| ());
         };
         let (epoch, current) = (info.producer_epoch, producer.epoch);
@@ -396,7 +401,7 @@ impl ProducerState {
         producer.last_timestamp = info.max_timestamp;
         producer.enter(epoch);
         if let Some(marker) = marker.filter(|_| ends) {
-            producer.coordinator_epoch = marker.coordinator_epoch;
+            producer.coordinator_epoch = marker.coordinator_epoch.max(COORDINATOR_EPOCH_NONE);
             if let Some(first) = producer.open.take() {
                 self.open.remove(&first);
                 self.completed.insert(first, Completed { first, marker: info.last_offset });

@@ -91,8 +91,8 @@ api_keys! {
     AddPartitionsToTxn = 24, Some(3), None;
     AddOffsetsToTxn = 25, Some(3), None;
     EndTxn = 26, Some(3), None;
-    WriteTxnMarkers = 27, Some(1), None;
-    TxnOffsetCommit = 28, Some(3), None;
+    WriteTxnMarkers = 27, Some(1), Some(1..=2);
+    TxnOffsetCommit = 28, Some(3), Some(0..=5);
     DescribeAcls = 29, Some(2), None;
     CreateAcls = 30, Some(2), None;
     DeleteAcls = 31, Some(2), None;

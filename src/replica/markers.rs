@@ -1,45 +1,19 @@
-//! Both ends of a transaction in this shard's partitions: what its first batch needs, its marker.
+//! Both ends of a transaction in this shard's partitions: what its first batch needs, and what
+//! became of its marker.
 //!
-//! In:   ends of transactions from their coordinators; first batches before their append.
-//! Out:  markers in the logs, answered once durable; guards.
+//! In:   first batches before their append; what a log says to a marker.
+//! Out:  guards; results.
 //! Home: the owner's shard.
 //!
 //! Not here: whether a transaction is open (its coordinator knows), the rules for epochs
-//! (`crate::partition::producers`). Source: KIP-98, KIP-890; `protocol.md` P102-P104.
+//! (`crate::partition::producers`), who is told (`crate::coordinator::ends`). Source: KIP-98, KIP-890; `protocol.md` P102-P104.
 
-use std::future::Future;
-
-use crate::model::time::Timestamp;
 use crate::partition::leader::AppendError;
 use crate::partition::producers::ProducerError;
 use crate::partition::verification::Begun;
-use crate::shard::sync::OnceReceiver;
 
-use super::request::{
-    AppendFailure, AppendResult, BeginItem, MarkerFailure, MarkerItem, MarkerResult,
-};
+use super::request::{AppendFailure, AppendResult, BeginItem, MarkerFailure, MarkerResult};
 use super::table::Replicas;
-
-/// Takes in all markers now, in order; the future resolves once all are durable.
-pub fn write(
-    replicas: &Replicas,
-    now: Timestamp,
-    items: &[MarkerItem],
-) -> impl Future<Output = Vec<MarkerResult>> + use<> {
-    let take = |item: &MarkerItem| Some(replicas.get(item.partition)?.append_marker(now, item));
-    let pending: Vec<Option<OnceReceiver<AppendResult>>> = items.iter().map(take).collect();
-    async move {
-        let mut results = Vec::with_capacity(pending.len());
-        for one in pending {
-            let written = match one {
-                Some(reply) => reply.await.unwrap_or(Err(AppendFailure::NotHere)),
-                None => Err(AppendFailure::NotHere),
-            };
-            results.push(marker_result(written));
-        }
-        results
-    }
-}
 
 /// What became of a marker.
 pub fn marker_result(written: AppendResult) -> MarkerResult {

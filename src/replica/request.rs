@@ -302,7 +302,8 @@ pub enum ShardRequest {
     LogSizes,
     /// Tell the producers that partitions know.
     Producers(Vec<TopicPartition>),
-    /// Write ends of transactions; answered once they are durable.
+    /// Write ends of transactions; answered once they are durable, and known to the coordinator
+    /// that the partition is, if it is one.
     WriteMarkers(Vec<MarkerItem>),
     /// Tell what first batches need before their append.
     BeginTransactions(Vec<BeginItem>),

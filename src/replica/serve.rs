@@ -83,9 +83,8 @@ impl Server {
                 let known = ShardReply::Producers(admin::producers(&self.replicas, &partitions));
                 Box::pin(std::future::ready(known))
             }
-            ShardRequest::WriteMarkers(items) => {
-                let results = markers::write(&self.replicas, timers::wall_clock(), &items);
-                Box::pin(async move { ShardReply::MarkersWritten(results.await) })
+            ShardRequest::WriteMarkers(_) => {
+                panic!("markers pass the shard's coordinators first (`crate::coordinator::ends`)")
             }
             ShardRequest::BeginTransactions(items) => {
                 let begun = ShardReply::TransactionsBegun(markers::begin(&self.replicas, &items));

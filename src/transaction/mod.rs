@@ -26,7 +26,7 @@ pub mod state;
 pub mod step;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 #[cfg(test)]
 mod rules_tests;
 #[cfg(test)]

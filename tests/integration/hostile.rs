@@ -26,6 +26,10 @@ use kafka_protocol::messages::{
     delete_topics_request, describe_configs_request, describe_topic_partitions_request,
     list_offsets_request, metadata_request, offset_for_leader_epoch_request,
 };
+use kafka_protocol::messages::{
+    TxnOffsetCommitRequest, WriteTxnMarkersRequest, txn_offset_commit_request,
+    write_txn_markers_request,
+};
 use kafka_protocol::protocol::{Request, StrBytes};
 use yeoul::testing::prng::Prng;
 
@@ -197,6 +201,37 @@ fn group_sample(key: i16, version: i16) -> Vec<u8> {
         }
         ApiKey::ConsumerGroupDescribe => {
             plain(&ConsumerGroupDescribeRequest::default().with_group_ids(vec![group()]), version)
+        }
+        _ => partition_sample(key, version),
+    }
+}
+
+/// [`sample`], of what transactions ask of partitions.
+fn partition_sample(key: i16, version: i16) -> Vec<u8> {
+    let name = || topic_name(TOPIC);
+    match ApiKey::try_from(key).expect("a known API") {
+        ApiKey::WriteTxnMarkers => {
+            let topic = write_txn_markers_request::WritableTxnMarkerTopic::default()
+                .with_name(name())
+                .with_partition_indexes(vec![0]);
+            let marker = write_txn_markers_request::WritableTxnMarker::default()
+                .with_producer_id(7.into())
+                .with_topics(vec![topic]);
+            plain(&WriteTxnMarkersRequest::default().with_markers(vec![marker]), version)
+        }
+        ApiKey::TxnOffsetCommit => {
+            let partition = txn_offset_commit_request::TxnOffsetCommitRequestPartition::default();
+            let topic = txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+                .with_name(name())
+                .with_partitions(vec![partition]);
+            let request = TxnOffsetCommitRequest::default()
+                .with_transactional_id(kafka_protocol::messages::TransactionalId(
+                    StrBytes::from_static_str("x"),
+                ))
+                .with_group_id(GroupId(StrBytes::from_static_str("g")))
+                .with_producer_id(7.into())
+                .with_topics(vec![topic]);
+            plain(&request, version)
         }
         _ => empty_sample(key, version),
     }

@@ -14,5 +14,6 @@ mod fetch_paths;
 mod hostile;
 mod kill_loop;
 mod offsets;
+mod read_committed;
 mod settings;
 mod wire;

@@ -4,7 +4,10 @@
 //! owner need not) and handed to its owner; what follows, waiting for durability, runs by itself.
 //! The time limit of a request ends the wait, not the append.
 //!
-//! Source: KIP-98 (idempotence), KIP-467 (record errors), KIP-516 (topic ids), KIP-951 (hints).
+//! What is in a transaction waits for its coordinator's word before it is handed on
+//! (`crate::broker::verification`); what is not, pays nothing for it.
+//!
+//! Source: KIP-98 (idempotence), KIP-890 (transactions), KIP-467 (record errors), KIP-516 (topic ids), KIP-951 (hints).
 
 use std::rc::Rc;
 
@@ -20,22 +23,27 @@ use crate::protocol::produce::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
     ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
+use crate::record::batch::{BatchHeader, MAGIC};
 use crate::replica::request::{AppendFailure, AppendItem, AppendResult, ShardReply, ShardRequest};
 use crate::shard::timers;
 
 use super::super::connection::Connection;
 use super::super::context::{Shard, locate};
 use super::super::dispatch::{self, Head};
-use super::super::errors::append_code;
+use super::super::errors::{append_code, produce_join_code};
 use super::super::hints::{self, Hint};
 use super::super::scatter::{Asked, Scatter};
+use super::super::transactions::Joining;
 use super::super::validation;
+use super::super::verification::{Write, Writer, verify};
 use super::is_internal;
 
 /// First version that names topics by id.
 const BY_ID_VERSION: i16 = 13;
 /// First version with leader hints.
 const HINT_VERSION: i16 = 10;
+/// First version that adds partitions to transactions.
+const ADDS_VERSION: i16 = 12;
 
 /// Where a batch's result goes: topic and partition of the answer.
 type Place = (usize, usize);
@@ -81,19 +89,47 @@ pub async fn admit(
         sent: Vec::new(),
         refused: false,
     };
-    let transactional = request.transactional_id.is_some();
-    let refusal = transactional.then_some(ErrorCode::TransactionalIdAuthorizationFailed);
     let image = shard.image();
-    let mut scatter = Scatter::new(shard);
-    for topic in request.topics {
-        match refusal {
-            Some(error) => produce.refuse(topic, error),
-            None => produce.add(shard, &image, topic, &mut scatter),
+    let transactional = request.topics.iter().any(is_transactional);
+    let asked = match (transactional, request.transactional_id) {
+        (false, _) => {
+            let mut scatter = Scatter::new(shard);
+            let mut take = |place, item: AppendItem| scatter.add(item.partition, place, item);
+            request
+                .topics
+                .into_iter()
+                .for_each(|topic| produce.add(shard, &image, topic, &mut take));
+            scatter.ask(ShardRequest::Append).await
         }
-    }
-    let asked = scatter.ask(ShardRequest::Append).await;
+        (true, None) => {
+            let refused = ErrorCode::TransactionalIdAuthorizationFailed;
+            request.topics.into_iter().for_each(|topic| produce.refuse(topic, refused));
+            Scatter::new(shard).ask(ShardRequest::Append).await
+        }
+        (true, Some(id)) => {
+            let mut items = Vec::new();
+            let mut take = |place, item| items.push((place, item));
+            request
+                .topics
+                .into_iter()
+                .for_each(|topic| produce.add(shard, &image, topic, &mut take));
+            produce.ask_in_transaction(shard, &image, id, items).await
+        }
+    };
     let (shard, connection) = (Rc::clone(shard), Rc::clone(connection));
     Admitted::Reply(Box::pin(async move { produce.finish(&shard, &connection, asked).await }))
+}
+
+/// Whether a topic's data has a batch in a transaction, by its first header, as Kafka looks at it.
+fn is_transactional(topic: &TopicProduceData) -> bool {
+    topic.partitions.iter().any(|partition| {
+        let header = partition.records.as_ref().map(|records| BatchHeader::peek(records));
+        header.is_some_and(|header| {
+            header.is_ok_and(|header| {
+                header.magic() == MAGIC && header.attributes().is_transactional()
+            })
+        })
+    })
 }
 
 fn acks(acks: i16) -> Option<Acks> {
@@ -117,13 +153,70 @@ impl Produce {
         });
     }
 
-    /// Checks a topic's batches and adds what is good to `scatter`.
+    /// Hands what is good to its owners, once it is known to be in the producer's transaction; the
+    /// connection's next request waits for that, so that nothing overtakes it.
+    async fn ask_in_transaction(
+        &mut self,
+        shard: &Rc<Shard>,
+        image: &MetadataImage,
+        transactional_id: String,
+        mut items: Vec<(Place, AppendItem)>,
+    ) -> Asked<Place> {
+        let mut scatter = Scatter::new(shard);
+        let how = if self.head.version >= ADDS_VERSION { Joining::Add } else { Joining::Verify };
+        let in_transaction = |item: &AppendItem| item.info.attributes.is_transactional();
+        let producer = |item: &AppendItem| (item.info.producer_id, item.info.producer_epoch);
+        let mut transactional = items.iter().map(|(_, item)| item).filter(|i| in_transaction(i));
+        let Some((producer_id, producer_epoch)) = transactional.next().map(producer) else {
+            items.drain(..).for_each(|(place, item)| scatter.add(item.partition, place, item));
+            return scatter.ask(ShardRequest::Append).await; // what was is refused already
+        };
+        if transactional.any(|item| producer(item) != (producer_id, producer_epoch)) {
+            for (place, _) in items {
+                self.refuse_one(shard, place, ErrorCode::InvalidProducerIdMapping);
+            }
+            return scatter.ask(ShardRequest::Append).await;
+        }
+        let writer = Writer { transactional_id, producer_id, producer_epoch, how };
+        let write = |item: &AppendItem| Write {
+            partition: item.partition,
+            topic: image.topic_by_id(item.partition.topic).expect("just found").name.clone(),
+            base_sequence: item.info.base_sequence,
+        };
+        let (first, others): (Vec<_>, Vec<_>) =
+            items.into_iter().partition(|(_, item)| in_transaction(item));
+        others.into_iter().for_each(|(place, item)| scatter.add(item.partition, place, item));
+        let writes: Vec<Write> = first.iter().map(|(_, item)| write(item)).collect();
+        let verified = verify(shard, &writer, &writes).await;
+        for ((place, mut item), verified) in first.into_iter().zip(verified) {
+            match verified {
+                Ok(verification) => {
+                    item.verification = verification;
+                    scatter.add(item.partition, place, item);
+                }
+                Err(failure) => {
+                    let code = produce_join_code(failure, self.head.version);
+                    self.refuse_one(shard, place, code);
+                }
+            }
+        }
+        scatter.ask(ShardRequest::Append).await
+    }
+
+    fn refuse_one(&mut self, shard: &Shard, (topic, partition): Place, error: ErrorCode) {
+        self.refused = true;
+        shard.metrics.borrow_mut().produce.refused_batches += 1;
+        let response = &mut self.topics[topic].partition_responses[partition];
+        *response = answer(response.index, error);
+    }
+
+    /// Checks a topic's batches and gives what is good to `take`.
     fn add(
         &mut self,
         shard: &Shard,
         image: &MetadataImage,
         topic: TopicProduceData,
-        scatter: &mut Scatter<Place, AppendItem>,
+        take: &mut impl FnMut(Place, AppendItem),
     ) {
         let (found, unknown) = match self.head.version >= BY_ID_VERSION {
             true => (image.topic_by_id(topic.topic_id), ErrorCode::UnknownTopicId),
@@ -145,7 +238,7 @@ impl Produce {
                         records: u64::from(item.info.record_count),
                         bytes: u64::from(item.info.bytes),
                     });
-                    scatter.add(item.partition, place, item);
+                    take(place, item);
                     responses.push(answer(index, ErrorCode::None));
                 }
                 Err(refused) => {
@@ -262,7 +355,9 @@ impl Produce {
         self.refused = true;
         for &Sent { place: (topic, partition), .. } in &self.sent {
             let response = &mut self.topics[topic].partition_responses[partition];
-            *response = answer(response.index, ErrorCode::RequestTimedOut);
+            if response.error_code == ErrorCode::None.code() {
+                *response = answer(response.index, ErrorCode::RequestTimedOut);
+            }
         }
     }
 
