@@ -111,6 +111,7 @@ class_of() {
     kafka-metadata-quorum) echo $t.MetadataQuorumCommand ;;
     kafka-features) echo $t.FeatureCommand ;;
     kafka-leader-election) echo $t.LeaderElectionCommand ;;
+    kafka-transactions) echo $t.TransactionsCommand ;;
     kafka-reassign-partitions) echo $t.reassign.ReassignPartitionsCommand ;;
     *) die "no such tool here: $1" ;;
   esac

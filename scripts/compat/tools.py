@@ -84,6 +84,19 @@ def cluster(tools):
     tools.run("kafka-reassign-partitions", "--list", says="No partition reassignments found")
 
 
+def transactions(tools):
+    tools.run(
+        "kafka-producer-perf-test", "--topic", "t", "--num-records", "200", "--record-size", "10", "--throughput", "-1",
+        "--transactional-id", "perf", "--transaction-duration-ms", "100", says="200 records sent",
+    )
+    tools.run("kafka-transactions", "list", says=r"perf\s+\d+\s+\d+\s+CompleteCommit")
+    tools.run("kafka-transactions", "describe", "--transactional-id", "perf", says=r"\d+\s+perf\s+\d+\s+\d+\s+CompleteCommit")
+    tools.run("kafka-transactions", "describe", "--transactional-id", "nobody", says="(?i)not.?found|could not be found")
+    tools.run("kafka-transactions", "describe-producers", "--topic", "t", "--partition", "0", says="LastSequence")
+    tools.run("kafka-transactions", "find-hanging", "--broker-id", "1", says=r"Duration\(min\)\s*$")
+    tools.run("kafka-features", "describe", says=r"transaction.version\s.*FinalizedVersionLevel: 2")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", help="the yeoul to try")
@@ -95,7 +108,7 @@ def main():
         try:
             broker.start()
             tools = Tools(broker.address, folder)
-            for part in (topics, settings, records, cluster):
+            for part in (topics, settings, records, cluster, transactions):
                 part(tools)
             broker.stop()
         except Failed as failed:

@@ -6,10 +6,14 @@
 //!
 //! Source: protocol.md 2.5 P80 (a name's partition is the hash that Java has for it).
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
+use crate::controller::random_id::random_topic_id;
 use crate::coordinator::call::{Call, CoordinatorRequest, Unavailable};
 use crate::coordinator::core::Core;
+use crate::metadata::commands::{Command, Mode};
+use crate::metadata::create_topics::NewTopic;
 use crate::metadata::image::TopicImage;
 use crate::model::ids::{PartitionIndex, TopicPartition};
 use crate::model::time::Timestamp;
@@ -17,6 +21,7 @@ use crate::shard::mesh;
 
 use super::context::Shard;
 use super::orders::{MeshReply, MeshRequest};
+use super::transactions::TRANSACTIONS_TOPIC;
 
 /// Java's `String.hashCode`, made positive as Kafka does: over UTF-16 code units.
 pub fn java_hash(name: &str) -> i32 {
@@ -79,6 +84,48 @@ impl Shard {
         let request = MeshRequest::from(CoordinatorRequest { partition, call });
         let reply = self.mesh.submit(self.owner(partition), request).await;
         Asked { reply: Some(reply), answer: PhantomData }
+    }
+
+    /// Creates a coordinators' topic unless it is there. A refusal is not told: the next request
+    /// meets it.
+    pub async fn create_coordinator_topic(&self, name: &str) {
+        if self.image().topic_by_name(name).is_some() {
+            return;
+        }
+        let (groups, transactions) = (&self.static_config.groups, &self.static_config.transactions);
+        let (num_partitions, replication_factor, segment_bytes, compression) =
+            if name == TRANSACTIONS_TOPIC {
+                (
+                    transactions.topic_num_partitions,
+                    transactions.topic_replication_factor,
+                    transactions.topic_segment_bytes,
+                    "uncompressed",
+                )
+            } else {
+                (
+                    groups.offsets_topic_num_partitions,
+                    groups.offsets_topic_replication_factor,
+                    groups.offsets_topic_segment_bytes,
+                    "producer",
+                )
+            };
+        let brokers = i16::try_from(self.image().brokers().len()).unwrap_or(i16::MAX).max(1);
+        let configs = [
+            ("cleanup.policy", "compact".to_owned()),
+            ("compression.type", compression.to_owned()),
+            ("segment.bytes", segment_bytes.to_string()),
+        ];
+        let topic = NewTopic {
+            id: random_topic_id(),
+            name: name.to_owned(),
+            num_partitions,
+            replication_factor: replication_factor.min(brokers),
+            assignments: Vec::new(),
+            configs: BTreeMap::from(configs.map(|(name, value)| (name.to_owned(), value))),
+            valueless: Vec::new(),
+        };
+        let create = Command::CreateTopics { topics: vec![topic], mode: Mode::Commit };
+        let _ = self.execute(create).await;
     }
 
     /// Every coordinator whose partitions are those of `topic`; none before it is made.

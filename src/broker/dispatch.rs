@@ -108,8 +108,8 @@ fn admit_plain(
         ApiKey::DeleteTopics => plain(shard, head, body, move |shard, request| async move {
             handlers::delete_topics::handle(&shard, request, version).await
         }),
-        ApiKey::InitProducerId => plain(shard, head, body, |shard, request| async move {
-            handlers::init_producer_id::handle(&shard, request).await
+        ApiKey::InitProducerId => plain(shard, head, body, move |shard, request| async move {
+            handlers::init_producer_id::handle(&shard, request, version).await
         }),
         ApiKey::DescribeCluster => plain(shard, head, body, move |shard, request| async move {
             handlers::describe_cluster::handle(&shard, &connection, &request)
@@ -165,6 +165,29 @@ fn admit_group(
         }),
         ApiKey::DeleteGroups => plain(shard, head, body, |shard, request| async move {
             handlers::delete_groups::handle(&shard, request).await
+        }),
+        _ => admit_transaction(shard, head, body),
+    }
+}
+
+/// As [`admit_plain`], for APIs about transactions.
+fn admit_transaction(shard: Rc<Shard>, head: Head, body: &BytesMut) -> Admitted {
+    let version = head.version;
+    match head.api {
+        ApiKey::AddPartitionsToTxn => plain(shard, head, body, move |shard, request| async move {
+            handlers::add_partitions_to_txn::handle(&shard, request, version).await
+        }),
+        ApiKey::AddOffsetsToTxn => plain(shard, head, body, move |shard, request| async move {
+            handlers::add_offsets_to_txn::handle(&shard, request, version).await
+        }),
+        ApiKey::EndTxn => plain(shard, head, body, move |shard, request| async move {
+            handlers::end_txn::handle(&shard, request, version).await
+        }),
+        ApiKey::DescribeTransactions => plain(shard, head, body, |shard, request| async move {
+            handlers::describe_transactions::handle(&shard, request).await
+        }),
+        ApiKey::ListTransactions => plain(shard, head, body, |shard, request| async move {
+            handlers::list_transactions::handle(&shard, request).await
         }),
         _ => admit_admin(shard, head, body),
     }

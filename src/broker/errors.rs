@@ -330,6 +330,15 @@ pub fn transaction_code(error: TransactionError) -> ErrorCode {
     }
 }
 
+/// `code`, or what clients of `version` were told before PRODUCER_FENCED was known to them, which
+/// is from `fenced_from` on. Source: KIP-588; protocol.md P101.
+pub fn understood(code: ErrorCode, version: i16, fenced_from: i16) -> ErrorCode {
+    match code {
+        ErrorCode::ProducerFenced if version < fenced_from => ErrorCode::InvalidProducerEpoch,
+        code => code,
+    }
+}
+
 /// For Produce in `version`: why a partition's first write in a transaction is refused.
 /// Source: Kafka's `AddPartitionsToTxnManager` and `ReplicaManager`; `protocol.md` P101, P102.
 pub fn produce_join_code(failure: JoinFailure, version: i16) -> ErrorCode {

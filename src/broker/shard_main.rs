@@ -21,7 +21,7 @@ use crate::config::broker::BrokerConfig;
 use crate::coordinator::coordinators::Coordinators;
 use crate::coordinator::core::NoAction;
 use crate::coordinator::ends;
-use crate::coordinator::markers;
+use crate::coordinator::markers::MarkerTasks;
 use crate::coordinator::settings::{group_settings, transaction_settings};
 use crate::fatal;
 use crate::group::coordinator::GroupCoordinator;
@@ -82,6 +82,7 @@ struct Main {
     driver: Rc<Driver>,
     groups: Rc<Coordinators<GroupCoordinator>>,
     transactions: Rc<Coordinators<TransactionCoordinator>>,
+    markers: Rc<MarkerTasks>,
     doors: Rc<Doors>,
     log_shared: LogShared,
     /// When housekeeping is due.
@@ -106,7 +107,13 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
     };
     let shard = Rc::new(shard(&context, &setup));
     let groups = groups(&setup, &replicas);
-    let transactions = transactions(&setup, &replicas, &shard);
+    let markers = markers(&shard);
+    let transactions = Coordinators::new(
+        TRANSACTIONS_TOPIC,
+        transaction_settings(&setup.config),
+        Rc::clone(&replicas),
+        markers.outlet(),
+    );
     serve_mesh(&context, &replicas, &log_shared, &groups, &transactions);
     let driver = Rc::new(Driver {
         shard: context.shard,
@@ -126,6 +133,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         driver,
         groups,
         transactions,
+        markers,
         doors,
         log_shared,
         periods,
@@ -153,19 +161,12 @@ fn groups(setup: &Setup, replicas: &Rc<Replicas>) -> Rc<Coordinators<GroupCoordi
     Coordinators::new(OFFSETS_TOPIC, settings, Rc::clone(replicas), no_action)
 }
 
-fn transactions(
-    setup: &Setup,
-    replicas: &Rc<Replicas>,
-    shard: &Rc<Shard>,
-) -> Rc<Coordinators<TransactionCoordinator>> {
+fn markers(shard: &Rc<Shard>) -> Rc<MarkerTasks> {
     let shard = Rc::clone(shard);
-    let writer: markers::Writer = Rc::new(move |items| {
+    MarkerTasks::new(Rc::new(move |items| {
         let shard = Rc::clone(&shard);
         Box::pin(async move { write_markers(&shard, items).await })
-    });
-    let settings = transaction_settings(&setup.config);
-    let outlet = markers::outlet(writer);
-    Coordinators::new(TRANSACTIONS_TOPIC, settings, Rc::clone(replicas), outlet)
+    }))
 }
 
 fn shard(context: &ShardContext<BrokerLinks>, setup: &Setup) -> Shard {
@@ -288,6 +289,7 @@ impl Main {
                 self.stopping.set(true);
                 self.groups.close(); // so that no connection waits for a parked answer
                 self.transactions.close();
+                self.markers.close().await;
                 self.doors.close().await;
                 let clean = self.driver.close().await;
                 self.closed.notify();

@@ -177,7 +177,9 @@ impl<C: Core> Coordinators<C> {
             let running = Rc::clone(&running);
             async move { running.keep_time().await }
         });
-        let ended = running.settle().await;
+        // Clients wait for it; the log was read in its own time.
+        let settling = tasks::spawn(Queue::Network, async move { running.settle().await });
+        let ended = settling.await;
         let _ = timer.await; // ends with the coordinator
         if ended == Ended::Failed {
             // C2 of `running`: nobody else has ended it, so its slot is still its own.

@@ -12,6 +12,7 @@ use crate::group::commit::DeletedTopic;
 use crate::group::coordinator::GroupCoordinator;
 use crate::group::ids::RequestId;
 use crate::group::settings::GroupSettings;
+use crate::metadata::features::TRANSACTION_VERSION;
 use crate::metadata::image::MetadataImage;
 use crate::model::ids::ProducerId;
 use crate::model::time::Timestamp;
@@ -26,9 +27,6 @@ use crate::transaction::step::Markers;
 
 use super::call::Answer;
 use super::topics::ImageTopics;
-
-/// The feature that says how transactions are spoken of.
-const TRANSACTION_VERSION: &str = "transaction.version";
 
 /// A record of a known type that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 //!   A3  What cannot be written now is tried again, after pauses that grow up to
 //!       [`PAUSE_MAX`], until it is written or the coordinator ends; one that is loaded anew asks
 //!       anew. Meanwhile other transactions go on: a pause holds nothing but its own task.
+//!   A4  No task outlives [`MarkerTasks::close`]: a task holds ends of channels.
 //!
 //! Tasks are bounded by the ids that are being completed, each of which has one transaction.
 //!
@@ -17,13 +18,15 @@
 //! (`crate::partition`).
 //! Source: KIP-98, KIP-890; `protocol.md` P104, P105.
 
+use std::cell::Cell;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use crate::metadata::image::MetadataImage;
 use crate::model::ids::{TopicPartition, TransactionVersion};
+use crate::model::time::Micros;
 use crate::replica::request::{MarkerFailure, MarkerItem, MarkerResult};
-use crate::shard::sync::Budget;
+use crate::shard::sync::{Budget, Event};
 use crate::shard::tasks::{self, LocalFuture, Queue};
 use crate::shard::timers;
 use crate::transaction::coordinator::TransactionCoordinator;
@@ -47,40 +50,92 @@ pub type Writer = Rc<dyn Fn(Vec<MarkerItem>) -> LocalFuture<Vec<MarkerResult>>>;
 
 type Coordinator = Running<TransactionCoordinator>;
 
-/// Takes the markers that a shard's coordinators ask for.
-pub fn outlet(writer: Writer) -> Outlet<TransactionCoordinator> {
-    let tries = Budget::new(TRIES_MAX);
-    Rc::new(move |coordinator, markers| {
-        let driver = Driver { coordinator, markers, writer: Rc::clone(&writer) };
-        tasks::spawn(Queue::Housekeeping, driver.run(tries.clone()));
-    })
+/// The tasks of one shard.
+pub struct MarkerTasks {
+    writer: Writer,
+    tries: Budget,
+    running: Cell<usize>,
+    closing: Cell<bool>,
+    changed: Event,
+}
+
+impl MarkerTasks {
+    /// None yet.
+    pub fn new(writer: Writer) -> Rc<MarkerTasks> {
+        Rc::new(MarkerTasks {
+            writer,
+            tries: Budget::new(TRIES_MAX),
+            running: Cell::new(0),
+            closing: Cell::new(false),
+            changed: Event::new(),
+        })
+    }
+
+    /// Takes the markers that the shard's coordinators ask for.
+    pub fn outlet(self: &Rc<Self>) -> Outlet<TransactionCoordinator> {
+        let tasks = Rc::clone(self);
+        Rc::new(move |coordinator, markers| {
+            let driver = Driver { tasks: Rc::clone(&tasks), coordinator, markers };
+            tasks.running.set(tasks.running.get() + 1);
+            tasks::spawn(Queue::Network, driver.run());
+        })
+    }
+
+    /// Ends all tasks, once the coordinators have ended (A4).
+    pub async fn close(&self) {
+        self.closing.set(true);
+        self.changed.notify();
+        loop {
+            let changed = self.changed.listen();
+            if self.running.get() == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits for `pause`, or until the tasks are to end.
+    async fn pause(&self, pause: Duration) {
+        let changed = self.changed.listen();
+        if !self.closing.get() {
+            let pause_us = u64::try_from(pause.as_micros()).expect("a second at most");
+            let _ = timers::timeout_at(Micros(timers::now().0 + pause_us), changed).await;
+        }
+    }
 }
 
 /// One transaction's end.
 struct Driver {
+    tasks: Rc<MarkerTasks>,
     coordinator: Weak<Coordinator>,
     markers: Markers,
-    writer: Writer,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.tasks.running.set(self.tasks.running.get() - 1);
+        self.tasks.changed.notify();
+    }
 }
 
 impl Driver {
-    async fn run(mut self, tries: Budget) {
+    async fn run(mut self) {
         let mut left = std::mem::take(&mut self.markers.partitions);
         let mut pause = PAUSE_MIN;
         while !left.is_empty() {
             {
-                let _turn = tries.acquire(1).await;
+                let _turn = self.tasks.tries.acquire(1).await;
                 let Some(later) = self.write(left).await else { return };
                 left = later;
             }
             if !left.is_empty() {
                 tracing::debug!(id = %self.markers.id, left = left.len(), "markers are tried again");
-                timers::sleep(pause).await;
+                self.tasks.pause(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
         }
         let Some(coordinator) = self.coordinator() else { return };
-        let Markers { id, producer, .. } = self.markers;
+        let (id, producer) = (self.markers.id.clone(), self.markers.producer);
         let told =
             Call::Now(Box::new(move |core: &mut TransactionCoordinator, now, step: &mut Step| {
                 core.markers_written(now, &id, producer, step);
@@ -105,7 +160,7 @@ impl Driver {
             let located = some.into_iter().filter_map(|at| Some((locate(&image, &at)?, at)));
             let (places, names): (Vec<_>, Vec<_>) = located.unzip();
             let item = |partition| self.item(partition, epoch.0);
-            let results = (self.writer)(places.iter().copied().map(item).collect()).await;
+            let results = (self.tasks.writer)(places.iter().copied().map(item).collect()).await;
             assert!(results.len() == names.len(), "one result a marker");
             let newest = self.coordinator()?.image();
             for (at, result) in names.into_iter().zip(results) {

@@ -115,6 +115,7 @@ impl MetadataImage {
             rack: broker.rack.clone(),
             endpoints: broker.endpoints.clone(),
         })];
+        records.extend(self.missing_levels());
         if broker.last_shutdown == LastShutdown::Unclean {
             self.raise_epochs_led_by(broker.id, &mut records);
         }

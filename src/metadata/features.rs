@@ -5,7 +5,8 @@
 //! Home: pure.
 //!
 //! Serving one more feature is one more row of [`FEATURES`]. A new cluster starts at the highest
-//! level of each; a later release never raises a level by itself.
+//! level of each, and so does one that never had a level of it, when a broker that has the feature
+//! registers; no release raises or lowers a level that was set, be it to 0.
 //!
 //! Source: KIP-584, KIP-1022; levels as of Kafka 4.3.
 
@@ -28,7 +29,13 @@ pub struct Feature {
 
 /// Every feature that this release has, by name. Level 30 of `metadata.version` is Kafka's
 /// 4.3-IV0: this broker answers as brokers of that level do, and cannot answer as older ones.
-pub const FEATURES: &[Feature] = &[Feature { name: "metadata.version", min: 30, max: 30 }];
+pub const FEATURES: &[Feature] = &[
+    Feature { name: "metadata.version", min: 30, max: 30 },
+    Feature { name: TRANSACTION_VERSION, min: 0, max: 2 },
+];
+
+/// How transactions are spoken of: 1 for records of a newer form, 2 for KIP-890.
+pub const TRANSACTION_VERSION: &str = "transaction.version";
 
 /// The levels that a new cluster starts with.
 pub fn new_cluster_levels() -> BTreeMap<String, i16> {
@@ -113,6 +120,14 @@ impl FeatureError {
 }
 
 impl MetadataImage {
+    /// Levels for the features that the cluster never had one of.
+    pub(super) fn missing_levels(&self) -> Vec<Record> {
+        let missing = FEATURES.iter().filter(|one| !self.features().contains_key(one.name));
+        missing
+            .map(|one| Record::FeatureLevel { name: one.name.to_owned(), level: one.max })
+            .collect()
+    }
+
     pub(super) fn update_features(
         &self,
         updates: &[FeatureUpdate],
@@ -192,6 +207,24 @@ mod tests {
         let words = "Invalid update version 1 for feature nope. Local controller 3 does not \
                      support this feature.";
         assert_eq!(error.words(BrokerId(3)), words);
+    }
+
+    #[test]
+    fn a_level_that_was_set_to_0_stays_where_it_is() {
+        let mut image = MetadataImage::empty();
+        assert_eq!(image.missing_levels().len(), FEATURES.len());
+        for record in image.missing_levels() {
+            image.apply(&record).expect("a level");
+        }
+        assert_eq!(image.missing_levels(), []);
+        let off = update(TRANSACTION_VERSION, 0, UpgradeType::UnsafeDowngrade);
+        for record in image.update_features(&[off]).expect("it may be off") {
+            image.apply(&record).expect("a level");
+        }
+        assert_eq!(
+            (image.features().get(TRANSACTION_VERSION), image.missing_levels()),
+            (Some(&0), vec![])
+        );
     }
 
     #[test]

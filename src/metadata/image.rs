@@ -284,11 +284,8 @@ impl MetadataImage {
         match record {
             Record::ClusterFormed { cluster_id } => self.apply_cluster_id(cluster_id),
             Record::FeatureLevel { name, level } => {
-                let features = Arc::make_mut(&mut self.features);
-                match level {
-                    0 => features.remove(name),
-                    level => features.insert(name.clone(), *level),
-                };
+                // 0 is kept, too: somebody has decided that the feature is off.
+                Arc::make_mut(&mut self.features).insert(name.clone(), *level);
                 Ok(())
             }
             Record::BrokerRegistered(registration) => self.apply_broker(registration),

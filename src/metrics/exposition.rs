@@ -232,9 +232,9 @@ impl Families<'_, '_> {
         self.gauge(&family, |m| m.holding.log_bytes)?;
         let family = ("memory_tail", "Bytes of recent records in memory", bytes);
         self.gauge(&family, |m| m.holding.tail_bytes)?;
-        let family = ("kafka_coordinators_serving", "Group coordinators that serve", None);
+        let family = ("kafka_coordinators_serving", "Coordinators that serve", None);
         self.gauge(&family, |m| m.holding.coordinators)?;
-        let family = ("kafka_coordinators_loading", "Group coordinators whose logs are read", None);
+        let family = ("kafka_coordinators_loading", "Coordinators whose logs are read", None);
         self.gauge(&family, |m| m.holding.coordinators_loading)?;
         let words = "Partitions whose oldest transaction is open 5 minutes longer than any may be";
         let family = ("partitions_with_late_transactions", words, None);

@@ -127,9 +127,9 @@ pub struct HoldingMetrics {
     pub log_bytes: u64,
     /// Gauge: bytes of recent records in memory.
     pub tail_bytes: u64,
-    /// Gauge: group coordinators that serve.
+    /// Gauge: coordinators of groups and transactions that serve.
     pub coordinators: u64,
-    /// Gauge: group coordinators whose logs are being read.
+    /// Gauge: coordinators whose logs are being read.
     pub coordinators_loading: u64,
     /// Partitions with a transaction that should have ended long ago.
     pub late_transactions: u64,

@@ -88,9 +88,9 @@ api_keys! {
     DeleteRecords = 21, Some(2), Some(0..=2);
     InitProducerId = 22, Some(2), Some(0..=5);
     OffsetForLeaderEpoch = 23, Some(4), Some(2..=4);
-    AddPartitionsToTxn = 24, Some(3), None;
-    AddOffsetsToTxn = 25, Some(3), None;
-    EndTxn = 26, Some(3), None;
+    AddPartitionsToTxn = 24, Some(3), Some(0..=5);
+    AddOffsetsToTxn = 25, Some(3), Some(0..=4);
+    EndTxn = 26, Some(3), Some(0..=5);
     WriteTxnMarkers = 27, Some(1), Some(1..=2);
     TxnOffsetCommit = 28, Some(3), Some(0..=5);
     DescribeAcls = 29, Some(2), None;
@@ -129,8 +129,8 @@ api_keys! {
     BrokerRegistration = 62, Some(0), None;
     BrokerHeartbeat = 63, Some(0), None;
     UnregisterBroker = 64, Some(0), None;
-    DescribeTransactions = 65, Some(0), None;
-    ListTransactions = 66, Some(0), None;
+    DescribeTransactions = 65, Some(0), Some(0..=0);
+    ListTransactions = 66, Some(0), Some(0..=2);
     AllocateProducerIds = 67, Some(0), None;
     ConsumerGroupHeartbeat = 68, Some(0), Some(0..=1);
     ConsumerGroupDescribe = 69, Some(0), Some(0..=1);

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ConsumerGroupDescribeRequest,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AlterConfigsRequest,
+    AlterPartitionReassignmentsRequest, ConsumerGroupDescribeRequest,
     ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, DeleteGroupsRequest,
     DeleteRecordsRequest, DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-    DescribeQuorumRequest, ElectLeadersRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest,
-    IncrementalAlterConfigsRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListConfigResourcesRequest, ListGroupsRequest, ListPartitionReassignmentsRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
-    UpdateFeaturesRequest, offset_fetch_request,
+    DescribeQuorumRequest, DescribeTransactionsRequest, ElectLeadersRequest, EndTxnRequest,
+    FindCoordinatorRequest, GroupId, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest,
+    ListPartitionReassignmentsRequest, ListTransactionsRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest, TransactionalId,
+    UpdateFeaturesRequest, add_partitions_to_txn_request, offset_fetch_request,
 };
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
@@ -151,6 +153,44 @@ fn admin_sample(key: i16, version: i16) -> Vec<u8> {
     }
 }
 
+/// As [`sample`], for transactions.
+fn transaction_sample(key: i16, version: i16) -> Vec<u8> {
+    let id = || TransactionalId(StrBytes::from_static_str("x"));
+    match ApiKey::try_from(key).expect("a known API") {
+        ApiKey::AddPartitionsToTxn => {
+            let topic = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+                .with_name(topic_name(TOPIC))
+                .with_partitions(vec![0]);
+            let request = AddPartitionsToTxnRequest::default();
+            let transaction =
+                add_partitions_to_txn_request::AddPartitionsToTxnTransaction::default()
+                    .with_transactional_id(id())
+                    .with_verify_only(true)
+                    .with_topics(vec![topic.clone()]);
+            let request = match version < 4 {
+                true => request
+                    .with_v3_and_below_transactional_id(id())
+                    .with_v3_and_below_topics(vec![topic]),
+                false => request.with_transactions(vec![transaction]),
+            };
+            plain(&request, version)
+        }
+        ApiKey::AddOffsetsToTxn => {
+            let request = AddOffsetsToTxnRequest::default().with_transactional_id(id());
+            plain(&request.with_group_id(GroupId(StrBytes::from_static_str("g"))), version)
+        }
+        ApiKey::EndTxn => plain(&EndTxnRequest::default().with_transactional_id(id()), version),
+        ApiKey::DescribeTransactions => {
+            let request = DescribeTransactionsRequest::default();
+            plain(&request.with_transactional_ids(vec![id()]), version)
+        }
+        _ => {
+            let states = vec![StrBytes::from_static_str("Ongoing")];
+            plain(&ListTransactionsRequest::default().with_state_filters(states), version)
+        }
+    }
+}
+
 /// As [`sample`], for groups, and for what needs no more than an empty list.
 fn group_sample(key: i16, version: i16) -> Vec<u8> {
     let group = || GroupId(StrBytes::from_static_str("g"));
@@ -166,6 +206,11 @@ fn group_sample(key: i16, version: i16) -> Vec<u8> {
                 version,
             )
         }
+        ApiKey::AddPartitionsToTxn
+        | ApiKey::AddOffsetsToTxn
+        | ApiKey::EndTxn
+        | ApiKey::DescribeTransactions
+        | ApiKey::ListTransactions => transaction_sample(key, version),
         ApiKey::JoinGroup => {
             let mut request = JoinGroupRequest::default().with_group_id(group());
             request = request.with_session_timeout_ms(6_000).with_member_id(member());

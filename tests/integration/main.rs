@@ -16,4 +16,5 @@ mod kill_loop;
 mod offsets;
 mod read_committed;
 mod settings;
+mod transactions;
 mod wire;

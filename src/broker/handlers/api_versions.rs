@@ -34,12 +34,14 @@ pub fn handle(
             ..ApiVersionsResponse::default()
         };
     }
-    let finalized = image.features().iter().map(|(name, &level)| FinalizedFeatureKey {
-        name: name.clone(),
-        max_version_level: level,
-        min_version_level: level,
-        ..FinalizedFeatureKey::default()
-    });
+    let is_on = |(_, level): &(&String, &i16)| **level > 0;
+    let finalized =
+        image.features().iter().filter(is_on).map(|(name, &level)| FinalizedFeatureKey {
+            name: name.clone(),
+            max_version_level: level,
+            min_version_level: level,
+            ..FinalizedFeatureKey::default()
+        });
     ApiVersionsResponse {
         api_keys: ApiKey::ALL.iter().filter_map(|&api| served(api)).collect(),
         supported_features: FEATURES.iter().filter_map(|one| supported(one, version)).collect(),

@@ -27,6 +27,11 @@ impl ByTopic {
         self.topic(topic).push((partition, code));
     }
 
+    /// Names a topic, so that it is there without partitions, too.
+    pub fn name(&mut self, topic: &TopicKey) {
+        self.topic(topic);
+    }
+
     fn topic(&mut self, key: &TopicKey) -> &mut Vec<(i32, ErrorCode)> {
         let place = match self.places.get(key) {
             Some(place) => *place,

@@ -3,6 +3,8 @@
 //! A handler chooses no error code but for what its own API defines; what replicas, logs and the
 //! controller refuse is translated in [`super::errors`].
 
+pub mod add_offsets_to_txn;
+pub mod add_partitions_to_txn;
 pub mod alter_configs;
 pub mod api_versions;
 pub mod consumer_group_describe;
@@ -19,7 +21,9 @@ pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_quorum;
 pub mod describe_topic_partitions;
+pub mod describe_transactions;
 pub mod elect_leaders;
+pub mod end_txn;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
@@ -29,6 +33,7 @@ pub mod leave_group;
 pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -44,6 +49,7 @@ pub mod write_txn_markers;
 mod by_topic;
 
 use crate::model::ids::BrokerId;
+use crate::transaction::ids::TRANSACTIONAL_ID_BYTES_MAX;
 
 /// `*_authorized_operations` when they were not asked for; 0 would mean "none allowed".
 pub const AUTHORIZED_NONE: i32 = i32::MIN;
@@ -65,6 +71,11 @@ pub const UNKNOWN_PARTITION: &str = "This server does not host this topic-partit
 /// Whether clients may not write to the topic: coordinators keep their state in it.
 pub fn is_internal(topic: &str) -> bool {
     matches!(topic, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+}
+
+/// Whether a transactional id can be one: there is something of it, and a record holds it.
+pub fn is_transactional_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= TRANSACTIONAL_ID_BYTES_MAX
 }
 
 /// Broker ids as the wire has them.

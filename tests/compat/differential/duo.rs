@@ -110,7 +110,8 @@ impl Side {
         Ok(answer.into())
     }
 
-    fn call<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, NoAnswer> {
+    /// Asks this one alone.
+    pub fn call<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, NoAnswer> {
         let bytes = frame::request(7, Some("differential"), version, request)
             .unwrap_or_else(|error| panic!("{:?} {version}: {error}", R::KEY));
         let answer = self.exchange(&bytes, PATIENCE)?;
@@ -132,9 +133,13 @@ impl Side {
             "host" if value.trim_matches('"') == host => "<its host>".to_owned(),
             "port" if value == port => "<its port>".to_owned(),
             "log_dir" => "<its folder>".to_owned(),
-            "last_fetch_timestamp" | "last_caught_up_timestamp" if value != "-1" => {
+            "last_fetch_timestamp" | "last_caught_up_timestamp" | "transaction_start_time_ms"
+                if value != "-1" =>
+            {
                 "<a time>".to_owned()
             }
+            // Of markers, which brokers write; a client's batches have times of old.
+            "last_timestamp" if is_now(value) => "<now>".to_owned(),
             "session_id" | "producer_id" | "log_append_time_ms" if !matches!(value, "0" | "-1") => {
                 format!("<a {field}>")
             }
@@ -306,6 +311,13 @@ impl Duo {
             }
         }
     }
+}
+
+/// Whether it is a time within an hour of now, in milliseconds.
+fn is_now(value: &str) -> bool {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_ms = since.map_or(0, |since| since.as_millis());
+    value.parse::<u128>().is_ok_and(|time| time.abs_diff(now_ms) < 3_600_000)
 }
 
 /// The outermost list element of `path` of which `side` has nothing.

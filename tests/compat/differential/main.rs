@@ -21,6 +21,7 @@ mod groups;
 mod leaves;
 mod table;
 mod topics;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -98,6 +99,7 @@ fn play(duo: &mut Duo, prng: &mut Prng, round: u64) {
     data::offsets(duo, &mut prng.split(), &topics);
     groups::play(duo, &mut prng.split(), round, &topics);
     consumers::play(duo, round, &topics);
+    transactions::play(duo, &mut prng.split(), round, &topics);
     admin::play(duo, &mut prng.split(), &topics);
     topics::describe(duo, &mut prng.split(), &topics);
 }

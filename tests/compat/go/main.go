@@ -29,8 +29,10 @@ func main() {
 		err = consume(os.Args[2], os.Args[3], os.Args[4])
 	case len(os.Args) == 7 && os.Args[1] == "join":
 		err = join(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])
+	case len(os.Args) == 7 && os.Args[1] == "transact":
+		err = transact(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])
 	default:
-		err = fmt.Errorf("usage: franz produce|consume|join ..., see tests/compat/README.md")
+		err = fmt.Errorf("usage: franz produce|consume|join|transact ..., see tests/compat/README.md")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -250,4 +252,76 @@ func join(bootstrap, topic, group, strategy, path string) error {
 	}
 	client.CloseAllowingRebalance()
 	return file.Close()
+}
+
+// transact reads a topic, writes each record to another, and its positions with it, in transactions, of which each fifth
+// is written twice and aborted first; leaves at SIGTERM.
+func transact(bootstrap, source, target, group, name string) error {
+	leaving, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	count := 0
+	for leaving.Err() == nil {
+		if err := transactSession(leaving, &count, bootstrap, source, target, group, name); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			time.Sleep(200 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// transactSession goes on until it is to leave, or an error ends its producer.
+func transactSession(leaving context.Context, count *int, bootstrap, source, target, group, name string) error {
+	session, err := kgo.NewGroupTransactSession(
+		kgo.SeedBrokers(bootstrap),
+		kgo.TransactionalID(name),
+		kgo.TransactionTimeout(10*time.Second),
+		kgo.DefaultProduceTopic(target),
+		kgo.ConsumerGroup(group),
+		kgo.ConsumeTopics(source),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.RequireStableFetchOffsets(),
+		kgo.SessionTimeout(6*time.Second),
+		kgo.HeartbeatInterval(500*time.Millisecond),
+		kgo.RetryBackoffFn(func(int) time.Duration { return 100 * time.Millisecond }),
+	)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	for leaving.Err() == nil {
+		fetches := session.PollRecords(leaving, 50)
+		records := fetches.Records()
+		if len(records) == 0 {
+			continue
+		}
+		*count++
+		if *count%5 == 0 {
+			if err := session.Begin(); err != nil {
+				return err
+			}
+			for _, record := range records {
+				value := append([]byte("aborted-"), record.Value...)
+				session.Produce(context.Background(), &kgo.Record{Key: record.Key, Value: value}, nil)
+			}
+			if err := session.Client().Flush(context.Background()); err != nil {
+				return err
+			}
+			if err := session.Client().EndTransaction(context.Background(), kgo.TryAbort); err != nil {
+				return err
+			}
+		}
+		if err := session.Begin(); err != nil {
+			return err
+		}
+		var failed kgo.FirstErrPromise
+		for _, record := range records {
+			session.Produce(context.Background(), &kgo.Record{Key: record.Key, Value: record.Value}, failed.Promise())
+		}
+		commit := failed.Err() == nil
+		if _, err := session.End(context.Background(), kgo.TransactionEndTry(commit)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -16,6 +16,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.KafkaException;
@@ -43,8 +44,18 @@ public final class Client {
             consume(words[1], words[2], Path.of(words[3]));
         } else if (words.length == 6 && words[0].equals("join")) {
             join(words[1], words[2], words[3], words[4], Path.of(words[5]));
+        } else if (words.length == 6 && words[0].equals("transact")) {
+            AtomicBoolean leaving = new AtomicBoolean();
+            CountDownLatch left = leavesAtTerm(leaving);
+            try {
+                for (int count = 0; !leaving.get();) {
+                    count = transact(words[1], words[2], words[3], words[4], words[5], leaving, count);
+                }
+            } finally {
+                left.countDown();
+            }
         } else {
-            System.err.println("usage: Client produce|consume|join ..., see tests/compat/README.md");
+            System.err.println("usage: Client produce|consume|join|transact ..., see tests/compat/README.md");
             System.exit(2);
         }
     }
@@ -160,15 +171,7 @@ public final class Client {
             settings.put("partition.assignment.strategy", "org.apache.kafka.clients.consumer." + name);
         }
         AtomicBoolean leaving = new AtomicBoolean();
-        CountDownLatch left = new CountDownLatch(1);
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
-            leaving.set(true);
-            try {
-                left.await();
-            } catch (InterruptedException interrupted) {
-                Thread.currentThread().interrupt();
-            }
-        }));
+        CountDownLatch left = leavesAtTerm(leaving);
         try (KafkaConsumer<byte[], byte[]> consumer =
                         new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
                 OutputStream out = Files.newOutputStream(path, StandardOpenOption.CREATE, StandardOpenOption.APPEND)) {
@@ -192,6 +195,76 @@ public final class Client {
         } finally {
             left.countDown();
         }
+    }
+
+    /** Sets `leaving` at SIGTERM; the process ends when the latch is down. */
+    private static CountDownLatch leavesAtTerm(AtomicBoolean leaving) {
+        CountDownLatch left = new CountDownLatch(1);
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            leaving.set(true);
+            try {
+                left.await();
+            } catch (InterruptedException interrupted) {
+                Thread.currentThread().interrupt();
+            }
+        }));
+        return left;
+    }
+
+    /**
+     * Reads a topic, writes each record to another, and its positions with it, in transactions, of which each fifth is
+     * written twice and aborted first. Returns how many it began, when it is to leave or an error has ended its producer.
+     */
+    private static int transact(String bootstrap, String source, String target, String group, String name,
+            AtomicBoolean leaving, int count) {
+        Properties reading = new Properties();
+        reading.put("bootstrap.servers", bootstrap);
+        reading.put("group.id", group);
+        reading.put("enable.auto.commit", "false");
+        reading.put("isolation.level", "read_committed");
+        reading.put("auto.offset.reset", "earliest");
+        reading.put("max.poll.records", "50");
+        reading.put("session.timeout.ms", "6000");
+        reading.put("heartbeat.interval.ms", "500");
+        Properties writing = new Properties();
+        writing.put("bootstrap.servers", bootstrap);
+        writing.put("transactional.id", name);
+        writing.put("transaction.timeout.ms", "10000");
+        writing.put("reconnect.backoff.max.ms", "500");
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                        new KafkaConsumer<>(reading, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+                KafkaProducer<byte[], byte[]> producer =
+                        new KafkaProducer<>(writing, new ByteArraySerializer(), new ByteArraySerializer())) {
+            producer.initTransactions();
+            consumer.subscribe(List.of(source));
+            while (!leaving.get()) {
+                ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(500));
+                if (records.isEmpty()) {
+                    continue;
+                }
+                count++;
+                if (count % 5 == 0) {
+                    producer.beginTransaction();
+                    for (ConsumerRecord<byte[], byte[]> record : records) {
+                        byte[] value = ("aborted-" + new String(record.value(), StandardCharsets.UTF_8)).getBytes(StandardCharsets.UTF_8);
+                        producer.send(new ProducerRecord<>(target, record.key(), value));
+                    }
+                    producer.flush();
+                    producer.abortTransaction();
+                }
+                producer.beginTransaction();
+                Map<TopicPartition, OffsetAndMetadata> positions = new HashMap<>();
+                for (ConsumerRecord<byte[], byte[]> record : records) {
+                    producer.send(new ProducerRecord<>(target, record.key(), record.value()));
+                    positions.put(new TopicPartition(source, record.partition()), new OffsetAndMetadata(record.offset() + 1));
+                }
+                producer.sendOffsetsToTransaction(positions, consumer.groupMetadata());
+                producer.commitTransaction();
+            }
+        } catch (KafkaException error) {
+            System.err.println(error);
+        }
+        return count;
     }
 
     private static void write(ConsumerRecord<byte[], byte[]> record, OutputStream out) throws IOException {

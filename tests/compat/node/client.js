@@ -11,6 +11,7 @@ const BATCH = 100
 async function main([verb, ...words]) {
   if (verb === 'produce') return produce(words)
   if (verb === 'join') return join(words)
+  if (verb === 'transact') return transact(words)
   throw new Error(`kafkajs does not '${verb}' here: it reads through groups alone`)
 }
 
@@ -33,6 +34,63 @@ async function join([bootstrap, topic, groupId, strategy, path]) {
       const lines = batch.messages.map(({ offset, value }) => `${batch.partition}\t${offset}\t${value}\n`)
       fs.writeSync(file, lines.join(''))
       await heartbeat()
+    },
+  })
+  await new Promise(() => {}) // until it leaves
+}
+
+// Reads a topic, writes each record to another, and its positions with it, in transactions, of which each fifth is written
+// twice and aborted first; leaves at SIGTERM. An error ends the process: whoever started it starts another.
+async function transact([bootstrap, source, target, groupId, transactionalId]) {
+  const kafka = new Kafka({
+    clientId: 'transformer',
+    brokers: [bootstrap],
+    logLevel: logLevel.NOTHING,
+    retry: { initialRetryTime: 100, maxRetryTime: 1000, retries: 1000 },
+  })
+  const producer = kafka.producer({ transactionalId, idempotent: true, maxInFlightRequests: 1, transactionTimeout: 10000, allowAutoTopicCreation: false })
+  const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 500, readUncommitted: false, allowAutoTopicCreation: false })
+  await producer.connect()
+  await consumer.connect()
+  await consumer.subscribe({ topic: source, fromBeginning: true })
+  let leaving = false
+  process.on('SIGTERM', () => {
+    leaving = true
+    consumer.disconnect().then(() => process.exit(0))
+  })
+  let count = 0
+  // It would go on in this process beside the batch it was at, which nothing fences: kafkajs does not name its generation.
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    console.error(payload.error)
+    if (!leaving) process.exit(1)
+  })
+  await consumer.run({
+    autoCommit: false,
+    eachBatchAutoResolve: false,
+    eachBatch: async ({ batch, heartbeat, isRunning, isStale, resolveOffset }) => {
+      for (let at = 0; at < batch.messages.length && isRunning() && !isStale(); at += 50) {
+        const part = batch.messages.slice(at, at + 50)
+        const messages = part.map(({ key, value }) => ({ key, value }))
+        count += 1
+        if (count % 5 === 0) {
+          const aborted = await producer.transaction()
+          await aborted.send({ topic: target, acks: -1, messages: messages.map(({ key, value }) => ({ key, value: `aborted-${value}` })) })
+          await aborted.abort()
+        }
+        const transaction = await producer.transaction()
+        try {
+          await transaction.send({ topic: target, acks: -1, messages })
+          const offset = (BigInt(part[part.length - 1].offset) + 1n).toString()
+          await transaction.sendOffsets({ consumerGroupId: groupId, topics: [{ topic: source, partitions: [{ partition: batch.partition, offset }] }] })
+          await transaction.commit()
+        } catch (error) {
+          await transaction.abort().catch(() => {})
+          console.error(error)
+          process.exit(1)
+        }
+        resolveOffset(part[part.length - 1].offset)
+        await heartbeat()
+      }
     },
   })
   await new Promise(() => {}) // until it leaves

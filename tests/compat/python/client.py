@@ -339,10 +339,163 @@ def print_committed(bootstrap, topic, group):
     consumer.close()
 
 
+TRANSACTION = 50  # records of a transaction
+ABORT_EVERY = 5  # the nth transaction of a process is written twice: aborted first
+
+
+class Transformer:
+    """Reads a topic, writes each record to another, and its positions with it: in transactions. Leaves at SIGTERM."""
+
+    def __init__(self):
+        self.leaving = False
+        self.count = 0
+        signal.signal(signal.SIGTERM, self.leave)
+
+    def leave(self, *_):
+        self.leaving = True
+
+    def aborts_first(self):
+        self.count += 1
+        return self.count % ABORT_EVERY == 0
+
+
+def transact_confluent(bootstrap, source, target, group, name, transformer):
+    from confluent_kafka import Consumer, KafkaException, Producer
+
+    def run():
+        """True: start anew, after an error that ends this producer."""
+        producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": name, "transaction.timeout.ms": 10_000, "linger.ms": 1, "log_level": 0})
+        consumer = Consumer({
+            "bootstrap.servers": bootstrap,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "session.timeout.ms": 6000,
+            "heartbeat.interval.ms": 500,
+            "log_level": 0,
+        })
+        try:
+            producer.init_transactions(60)
+            consumer.subscribe([source])
+            while not transformer.leaving:
+                batch = [message for message in consumer.consume(TRANSACTION, timeout=0.5) if not message.error()]
+                if not batch:
+                    continue
+                if transformer.aborts_first():
+                    producer.begin_transaction()
+                    for message in batch:
+                        producer.produce(target, b"aborted-" + message.value(), message.key())
+                    producer.flush(30)
+                    producer.abort_transaction(60)
+                producer.begin_transaction()
+                for message in batch:
+                    producer.produce(target, message.value(), message.key())
+                producer.send_offsets_to_transaction(consumer.position(consumer.assignment()), consumer.consumer_group_metadata(), 60)
+                producer.commit_transaction(60)
+        except KafkaException as error:
+            print(error, file=sys.stderr, flush=True)
+            if error.args[0].txn_requires_abort():
+                try:
+                    producer.abort_transaction(60)
+                except KafkaException:
+                    pass
+        finally:
+            consumer.close()
+
+    while not transformer.leaving:
+        run()
+
+
+async def transact_aiokafka(bootstrap, source, target, group, name, transformer):
+    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+    from aiokafka.errors import KafkaError
+
+    async def run():
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=name, transaction_timeout_ms=10_000)
+        consumer = AIOKafkaConsumer(
+            source,
+            bootstrap_servers=bootstrap,
+            group_id=group,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            session_timeout_ms=6000,
+            heartbeat_interval_ms=500,
+        )
+        try:
+            await producer.start()
+            await consumer.start()
+            while not transformer.leaving:
+                read = await consumer.getmany(timeout_ms=500, max_records=TRANSACTION)
+                batch = [record for records in read.values() for record in records]
+                if not batch:
+                    continue
+                if transformer.aborts_first():
+                    await producer.begin_transaction()
+                    for record in batch:
+                        await producer.send(target, b"aborted-" + record.value, record.key)
+                    await producer.flush()
+                    await producer.abort_transaction()
+                async with producer.transaction():
+                    for record in batch:
+                        await producer.send(target, record.value, record.key)
+                    positions = {partition: records[-1].offset + 1 for partition, records in read.items()}
+                    await producer.send_offsets_to_transaction(positions, group)
+        except KafkaError as error:
+            print(repr(error), file=sys.stderr, flush=True)
+        finally:
+            await consumer.stop()
+            try:
+                await producer.stop()
+            except KafkaError:
+                pass
+
+    while not transformer.leaving:
+        try:
+            await asyncio.wait_for(run(), None)
+        except Exception as error:  # aiokafka ends in many ways while its broker is away
+            print(repr(error), file=sys.stderr, flush=True)
+            await asyncio.sleep(0.5)
+
+
+def read_committed(bootstrap, topic, isolation):
+    """Prints the value of each record from the start to the end that a reader of this isolation may see."""
+    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+    consumer = Consumer({
+        "bootstrap.servers": bootstrap,
+        "group.id": "never-joined",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "isolation.level": isolation,
+        "check.crcs": True,
+        "log_level": 2,
+    })
+    partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+    left = set(partitions)
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
+    while left:
+        message = consumer.poll(30)
+        if message is None:
+            sys.exit(f"nothing for 30 s; partitions not at their end: {left}")
+        if not message.error():
+            sys.stdout.buffer.write(message.value() + b"\n")
+        elif message.error().name() == "_PARTITION_EOF":
+            left.discard(message.partition())
+        else:
+            sys.exit(str(message.error()))
+    consumer.close()
+
+
 JOINERS = {
     "confluent": join_confluent,
     "kafka-python": join_kafka_python,
     "aiokafka": lambda *words: asyncio.run(join_aiokafka(*words)),
+}
+TRANSFORMERS = {
+    "confluent": transact_confluent,
+    "aiokafka": lambda *words: asyncio.run(transact_aiokafka(*words)),
 }
 PRODUCERS = {"confluent": produce_confluent, "kafka-python": produce_kafka_python}
 CONSUMERS = {
@@ -361,6 +514,10 @@ def main(client, verb, bootstrap, topic, *words):
     elif verb == "join":
         group, strategy, path = words
         JOINERS[client](bootstrap, topic, group, strategy, Member(path))
+    elif verb == "transact":
+        TRANSFORMERS[client](bootstrap, topic, *words, Transformer())
+    elif verb == "values":
+        read_committed(bootstrap, topic, *words)
     elif verb == "committed":
         print_committed(bootstrap, topic, *words)
     elif verb == "create":
