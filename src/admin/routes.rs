@@ -1,6 +1,6 @@
 //! Paths of the admin endpoint and their answers.
 //!
-//! In:   GET requests.
+//! In:   GET requests; what changes anything is in `groups.rs`.
 //! Out:  JSON, or OpenMetrics text; 503 when the answer is "no" or did not come in time.
 //! Home: the control thread.
 //!
@@ -17,7 +17,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
-use super::source::AdminSource;
+use super::source::{AdminSource, Gathered};
 use crate::config::process::BuildFacts;
 use crate::metrics::exposition::{CONTENT_TYPE, Detail, text};
 
@@ -46,6 +46,7 @@ pub fn router<S: AdminSource>(source: Arc<S>) -> Router {
         .route("/v1/version", get(version))
         .route("/public_metrics", get(public_metrics::<S>))
         .route("/metrics", get(metrics::<S>))
+        .merge(super::groups::router::<S>())
         .fallback(unknown)
         .with_state(source)
 }
@@ -88,7 +89,8 @@ async fn metrics<S: AdminSource>(State(source): State<Arc<S>>) -> Response {
 async fn scrape<S: AdminSource>(source: &S, detail: Detail) -> Response {
     match in_time(source.metrics()).await {
         Ok(gathered) => {
-            let body = text(&gathered.shards, &gathered.process, detail, S::api_name);
+            let Gathered { shards, process, lags } = gathered;
+            let body = text(&shards, &process, &lags, detail, S::api_name);
             ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response()
         }
         Err(refusal) => refusal,
@@ -100,7 +102,15 @@ async fn unknown() -> Response {
 }
 
 async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T, Response> {
-    tokio::time::timeout(ANSWER_MAX, answer).await.map_err(|_| {
+    within(ANSWER_MAX, answer).await
+}
+
+/// The answer, or 503 when it takes longer than `limit`.
+pub(super) async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = T>,
+) -> Result<T, Response> {
+    tokio::time::timeout(limit, answer).await.map_err(|_| {
         let body = NoAnswer { error: "a shard did not answer in time" };
         (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
     })

@@ -102,7 +102,14 @@ mod tests {
     use super::*;
     use crate::admin::routes::router;
     use crate::admin::source::{AdminSource, Gathered, Health, Readiness};
+    use crate::broker::group_orders::{SeekOrder, SeekRefused, SeekTo};
+    use crate::broker::lag_sampler::LagError;
+    use crate::coordinator::call::Unavailable;
+    use crate::group::seek::{Moved, Sought};
+    use crate::metrics::group_lag::{Followed, PartitionLag};
     use crate::metrics::shard::ShardMetrics;
+    use crate::model::ids::PartitionIndex;
+    use crate::model::offset::Offset;
 
     struct Fake {
         ready: bool,
@@ -132,11 +139,58 @@ mod tests {
         async fn metrics(&self) -> Gathered {
             Gathered { shards: vec![ShardMetrics::new(3)], ..Gathered::default() }
         }
+
+        async fn group_lags(&self) -> Vec<PartitionLag> {
+            vec![lag("a/b")]
+        }
+
+        async fn group_lag(&self, group: &str) -> Result<Vec<Followed>, LagError> {
+            match group {
+                "a/b" => Ok(vec![Followed::new(lag(group))]),
+                "loads" => Err(LagError::Unavailable(Unavailable::Loading)),
+                _ => Err(LagError::NoGroup),
+            }
+        }
+
+        async fn seek_group(&self, order: SeekOrder) -> Result<Sought, SeekRefused> {
+            match (order.group.as_str(), order.to) {
+                ("a/b", SeekTo::Offset(to)) => {
+                    let (topic, partition) = ("t".into(), PartitionIndex(0));
+                    let from = Some(Offset(9));
+                    let moves = vec![Moved { topic, partition, from, to, end: Offset(9) }];
+                    Ok(Sought { members: 2, moves })
+                }
+                ("a/b", _) => Err(SeekRefused::NoPositions),
+                _ => Err(SeekRefused::UnknownTopic("t".to_owned())),
+            }
+        }
     }
 
-    async fn get(address: SocketAddr, path: &str) -> String {
+    fn lag(group: &str) -> PartitionLag {
+        PartitionLag {
+            group: group.into(),
+            has_members: true,
+            topic: "t".into(),
+            partition: 0,
+            position: 5,
+            end: 9,
+            seconds: Some(1.5),
+        }
+    }
+
+    /// `what`: a path; or a path, a blank, and the body of a POST, with headers before it if a
+    /// line end says so.
+    async fn ask(address: SocketAddr, what: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let close = "HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        let request = match what.split_once(' ') {
+            None => format!("GET {what} {close}\r\n"),
+            Some((path, rest)) => {
+                let (headers, body) = rest.rsplit_once("\r\n").unwrap_or(("X: y", rest));
+                let length = body.len();
+                format!("POST {path} {close}{headers}\r\nContent-Length: {length}\r\n\r\n{body}")
+            }
+        };
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -154,7 +208,7 @@ mod tests {
                 stopped.await.ok();
             }));
             for (path, status, body) in questions {
-                let answer = get(address, path).await;
+                let answer = ask(address, path).await;
                 assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
                 assert!(answer.contains(body), "{path}: {answer}");
             }
@@ -174,6 +228,31 @@ mod tests {
             ("/public_metrics", "200", "yeoul_rpc_active_connections 0"),
             ("/metrics", "200", "yeoul_rpc_active_connections{shard=\"3\"} 0"),
             ("/nothing", "404", "no such path"),
+        ];
+        check(Fake { ready: true, answers: true }, &questions);
+    }
+
+    #[test]
+    fn groups_are_told_of_and_moved() {
+        const JSON: &str = "Content-Type: application/json\r\n";
+        let to_7 = format!(r#"/v1/groups/a%2Fb/seek {JSON}{{"to":{{"offset":7}}}}"#);
+        let moved = r#""members":2,"moves":[{"topic":"t","partition":0,"from":9,"to":7,"end":9"#;
+        let of_page = format!("/v1/groups/a%2Fb/seek Origin: http://x\r\n{JSON}{{}}");
+        let start = format!(r#"/v1/groups/a%2Fb/seek {JSON}{{"to":"start"}}"#);
+        let of_other = format!(r#"/v1/groups/b/seek {JSON}{{"to":"start"}}"#);
+        let malformed = format!(r#"/v1/groups/a%2Fb/seek {JSON}{{"to":"#);
+        let questions = [
+            ("/v1/groups/lag", "200", r#"[{"group":"a/b","topic":"t","partition":0"#),
+            ("/v1/groups/a%2Fb/lag", "200", r#""lag":4,"lag_seconds":1.5"#),
+            ("/v1/groups/b/lag", "404", "group 'b' does not exist"),
+            ("/v1/groups/loads/lag", "503", "is loading"),
+            (&to_7, "200", moved),
+            (&of_page, "403", "pages of the web"),
+            (&start, "409", "group 'a/b' has no position: name the topics"),
+            (&of_other, "404", "topic 't' does not exist"),
+            (&malformed, "400", "error"),
+            (r#"/v1/groups/a%2Fb/seek {"to":"start"}"#, "415", "error"),
+            ("/v1/groups/a%2Fb/seek", "405", ""),
         ];
         check(Fake { ready: true, answers: true }, &questions);
     }

@@ -6,7 +6,11 @@ use std::future::Future;
 
 use serde::Serialize;
 
+use crate::broker::group_orders::{SeekOrder, SeekRefused};
+use crate::broker::lag_sampler::LagError;
+use crate::group::seek::Sought;
 use crate::metrics::exposition::ProcessFacts;
+use crate::metrics::group_lag::{Followed, PartitionLag, ShownLags};
 use crate::metrics::shard::ShardMetrics;
 
 /// Whether the broker may be given work, and if not, why.
@@ -52,6 +56,8 @@ pub struct Gathered {
     pub shards: Vec<ShardMetrics>,
     /// The process beside them.
     pub process: ProcessFacts,
+    /// How far groups are behind.
+    pub lags: ShownLags,
 }
 
 /// The broker as the admin endpoint sees it. Each future ends soon: it waits for messages of
@@ -71,4 +77,20 @@ pub trait AdminSource: Send + Sync + 'static {
 
     /// Counters of all shards.
     fn metrics(&self) -> impl Future<Output = Gathered> + Send;
+
+    /// How far all groups are behind, as it was last measured.
+    fn group_lags(&self) -> impl Future<Output = Vec<PartitionLag>> + Send;
+
+    /// How far one group is behind, measured now, and was in the last hour.
+    /// Errors: [`LagError`].
+    fn group_lag(
+        &self,
+        group: &str,
+    ) -> impl Future<Output = Result<Vec<Followed>, LagError>> + Send;
+
+    /// Moves a group, or works the move out. Errors: [`SeekRefused`].
+    fn seek_group(
+        &self,
+        order: SeekOrder,
+    ) -> impl Future<Output = Result<Sought, SeekRefused>> + Send;
 }

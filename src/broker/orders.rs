@@ -17,6 +17,7 @@ use crate::shard::threads::Thread;
 use crate::transaction::coordinator::TransactionCoordinator;
 
 use super::doors::BindError;
+use super::group_orders::{GroupDone, GroupOrder};
 
 /// What the control thread tells a shard.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub enum ControlOrder {
     Listen,
     /// Hand over a copy of the metrics.
     Metrics,
+    /// Something about groups.
+    Groups(GroupOrder),
     /// Close the doors, answer what is under way, close the logs cleanly, then answer.
     Stop,
 }
@@ -81,6 +84,8 @@ pub enum OrderDone {
     Listening(Result<DiskAccess, BindError>),
     /// To [`ControlOrder::Metrics`]; and whose they are, for what the kernel counts.
     Metrics(Box<ShardMetrics>, Thread),
+    /// To [`ControlOrder::Groups`].
+    Groups(GroupDone),
 }
 
 /// What a shard asks another, or itself.

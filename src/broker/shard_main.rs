@@ -285,6 +285,9 @@ impl Main {
                 }))
             }
             ControlOrder::Metrics => OrderDone::Metrics(Box::new(self.metrics()), threads::this()),
+            ControlOrder::Groups(order) => {
+                OrderDone::Groups(self.shard.carry_out_for_groups(order).await)
+            }
             ControlOrder::Stop => {
                 self.stopping.set(true);
                 self.groups.close(); // so that no connection waits for a parked answer

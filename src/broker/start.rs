@@ -36,6 +36,7 @@ use crate::shard::executor::{self, ShardSettings, Shards, StartError as ShardErr
 use crate::shard::placement::{places, usable_cpus};
 
 use super::doors::{BindError, Sockets};
+use super::lag_sampler::GroupWatch;
 use super::shard_main::{self, Setup};
 
 /// The folder of the data directory that holds the logs.
@@ -259,6 +260,11 @@ impl Broker {
     /// A way to the shards' metrics that may be kept.
     pub fn gauges(&self) -> Gauges {
         Gauges(self.links.clone())
+    }
+
+    /// Begins to watch how far groups are behind.
+    pub fn watch_groups(&self) -> GroupWatch {
+        GroupWatch::start(self.links.clone(), self.controller.clone())
     }
 
     /// Closes the doors and the logs, then ends shards and controller.

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::consume::ConsumeArgs;
 use super::exit::CliError;
+use super::group::GroupCommand;
 use super::log::LogCommand;
 use super::produce::ProduceArgs;
 use super::start::StartArgs;
@@ -40,6 +41,9 @@ pub enum Command {
     /// Create, list, describe and delete topics.
     #[command(subcommand)]
     Topic(TopicCommand),
+    /// List, describe, watch, move and delete groups.
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Write records, one a line of standard input unless the format says otherwise.
     Produce(ProduceArgs),
     /// Read records.
@@ -125,7 +129,10 @@ mod tests {
         let mut seen = 0;
         walk(&Cli::command(), "yeoul", &mut |path, command| {
             let name = command.get_name();
-            if !matches!(name, "list" | "describe" | "create" | "delete" | "version" | "verify") {
+            if !matches!(
+                name,
+                "list" | "describe" | "lag" | "create" | "delete" | "version" | "verify"
+            ) {
                 return;
             }
             seen += 1;

@@ -64,9 +64,13 @@ enum Begin {
     Time(i64),
 }
 
-/// `-o` that says nothing known.
+/// A place in a topic that says nothing known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetError {
+    /// The option.
+    pub option: &'static str,
+    /// The counts that it takes.
+    pub counts: &'static str,
     /// As written.
     pub text: String,
 }
@@ -75,9 +79,9 @@ impl fmt::Display for OffsetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "--offset '{}': expected start, end, N, -N, +N, or @ and a time: milliseconds, \
+            "{} '{}': expected start, end, {}, or @ and a time: milliseconds, \
              2026-11-22T08:00:00Z, 2026-11-22 or -1h",
-            self.text
+            self.option, self.text, self.counts
         )
     }
 }
@@ -225,7 +229,8 @@ fn positions(
 }
 
 fn parse_begin(text: &str, now: jiff::Timestamp) -> Result<Begin, OffsetError> {
-    let refused = || OffsetError { text: text.to_owned() };
+    let (option, counts) = ("--offset", "N, -N, +N");
+    let refused = || OffsetError { option, counts, text: text.to_owned() };
     let count = |text: &str| text.parse::<i64>().ok().filter(|n| 0 <= *n).ok_or_else(refused);
     match text {
         "start" | "beginning" | "earliest" => return Ok(Begin::Start),
@@ -245,7 +250,7 @@ fn parse_begin(text: &str, now: jiff::Timestamp) -> Result<Begin, OffsetError> {
 }
 
 /// Milliseconds since 1970 of digits, a date, a time in UTC or with an offset, or a span from now.
-fn parse_time(text: &str, now: jiff::Timestamp) -> Option<i64> {
+pub fn parse_time(text: &str, now: jiff::Timestamp) -> Option<i64> {
     if let Ok(timestamp_ms) = text.parse::<u64>() {
         return i64::try_from(timestamp_ms).ok();
     }

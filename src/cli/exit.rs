@@ -13,6 +13,7 @@ use super::consume::OffsetError;
 use super::logging::LoggingError;
 use super::record_format::{FormatError, InputError};
 use crate::client::error::ClientError;
+use crate::client::http::HttpError;
 use crate::config::error::ConfigError;
 
 /// Why a command did not do what it was asked for.
@@ -40,6 +41,18 @@ pub enum CliError {
     Start(Box<dyn std::error::Error + Send + Sync>),
     /// A broker could not be talked to, or refused.
     Client(ClientError),
+    /// The admin endpoint does not answer.
+    Admin(HttpError),
+    /// The admin endpoint refused.
+    AdminRefused {
+        /// Its words.
+        words: String,
+    },
+    /// `--admin` is no address.
+    BadAdmin {
+        /// As written.
+        text: String,
+    },
     /// `-b` names no broker.
     BadBrokers {
         /// As written.
@@ -49,14 +62,14 @@ pub enum CliError {
     Format(FormatError),
     /// Standard input does not follow the format.
     Input(InputError),
-    /// `-o` of consume is malformed.
+    /// A place in a topic is malformed.
     Offset(OffsetError),
     /// An option of the form KEY=VALUE has no `=`.
     NotAPair {
         /// As written.
         text: String,
     },
-    /// Something is to be destroyed, nobody can be asked, and `--yes` was not given.
+    /// Something is to be changed for good, nobody can be asked, and `--yes` was not given.
     NeedsYes,
     /// Somebody was asked, and said no.
     Declined,
@@ -86,12 +99,15 @@ impl CliError {
             | Self::File { .. }
             | Self::Start(_)
             | Self::Client(_)
+            | Self::Admin(_)
+            | Self::AdminRefused { .. }
             | Self::Input(_)
             | Self::Declined
             | Self::Output(_) => 1,
             Self::Partly { failed, total } if failed == total => 1,
             Self::Logging(_)
             | Self::BadBrokers { .. }
+            | Self::BadAdmin { .. }
             | Self::Format(_)
             | Self::Offset(_)
             | Self::NeedsYes
@@ -120,6 +136,9 @@ impl fmt::Display for CliError {
             Self::Logging(error) => write!(f, "{error}"),
             Self::Start(error) => write!(f, "{error}"),
             Self::Client(error) => write!(f, "{error}"),
+            Self::Admin(error) => write!(f, "{error}"),
+            Self::AdminRefused { words } => f.write_str(words),
+            Self::BadAdmin { text } => write!(f, "--admin '{text}': expected HOST:PORT"),
             Self::BadBrokers { text } => {
                 write!(f, "--brokers '{text}': expected HOST:PORT, several separated by commas")
             }
@@ -127,8 +146,8 @@ impl fmt::Display for CliError {
             Self::Input(error) => write!(f, "{error}"),
             Self::Offset(error) => write!(f, "{error}"),
             Self::NotAPair { text } => write!(f, "'{text}': expected KEY=VALUE"),
-            Self::NeedsYes => write!(f, "nothing was deleted: without a terminal say --yes"),
-            Self::Declined => write!(f, "nothing was deleted"),
+            Self::NeedsYes => write!(f, "nothing was changed: without a terminal say --yes"),
+            Self::Declined => write!(f, "nothing was changed"),
             Self::Output(error) => write!(f, "standard output: {error}"),
             Self::Partly { failed, total } => write!(f, "{failed} of {total} failed"),
             Self::Damaged { findings: 1 } => write!(f, "1 finding: the data is damaged"),
@@ -149,6 +168,12 @@ impl From<io::Error> for CliError {
 impl From<ClientError> for CliError {
     fn from(error: ClientError) -> CliError {
         CliError::Client(error)
+    }
+}
+
+impl From<HttpError> for CliError {
+    fn from(error: HttpError) -> CliError {
+        CliError::Admin(error)
     }
 }
 

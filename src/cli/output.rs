@@ -3,12 +3,13 @@
 //! In:   rows of typed values.
 //! Out:  columns with a head (a list of nothing prints the head alone), or one JSON document.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use serde::Serialize;
 
 use super::args::OutputFormat;
 use super::exit::CliError;
+use crate::client::error::ClientError;
 
 /// One row of an answer.
 pub trait Row: Serialize {
@@ -60,6 +61,29 @@ fn print_columns(out: &mut impl Write, lines: &[Vec<String>]) -> Result<(), CliE
         writeln!(out, "{}", cells.join("  ").trim_end())?;
     }
     Ok(())
+}
+
+/// A value, or `-`.
+pub fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or("-".to_owned(), |value| value.to_string())
+}
+
+/// Tells each failure on standard error, after what was printed.
+///
+/// Errors: [`CliError::Partly`] if there is one.
+pub fn tell(
+    out: &mut impl Write,
+    failures: Vec<ClientError>,
+    total: usize,
+) -> Result<(), CliError> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    out.flush()?;
+    for error in &failures {
+        let _ = writeln!(io::stderr(), "yeoul: {error}");
+    }
+    Err(CliError::Partly { failed: failures.len(), total })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::args::{Cli, Command};
 use super::exit::CliError;
 use super::logging::Logging;
 use super::start::{StartArgs, options};
-use super::{consume, log, produce, ready_file, topic, version};
+use super::{consume, group, log, produce, ready_file, topic, version};
 use crate::config::process::StartOptions;
 
 /// Bytes gathered before they are written to standard output.
@@ -64,6 +64,7 @@ fn dispatch(
     match command {
         Command::Start(args) => start(&args, start_broker),
         Command::Topic(command) => topic::run(command, out),
+        Command::Group(command) => group::run(command, out),
         Command::Produce(args) => produce::run(&args, io::stdin().lock(), out),
         Command::Consume(args) => consume::run(&args, out),
         Command::Log(command) => log::run(command, out),

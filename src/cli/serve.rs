@@ -17,13 +17,17 @@ use super::start::{announce, setting_warnings};
 use crate::admin::routes::router;
 use crate::admin::server::AdminListener;
 use crate::admin::source::{AdminSource, Gathered, Health, Readiness};
+use crate::broker::group_orders::{SeekOrder, SeekRefused};
+use crate::broker::lag_sampler::{GroupWatch, LagError};
 use crate::broker::orders::DiskAccess;
 use crate::broker::start::{Broker, Calls, Gauges, start};
 use crate::config::broker::BrokerConfig;
 use crate::config::process::{BuildFacts, StartOptions, StartWarning, Started};
 use crate::constants::BLOCK_BYTES;
 use crate::controller::driver::Controller;
+use crate::group::seek::Sought;
 use crate::metrics::exposition::ProcessFacts;
+use crate::metrics::group_lag::{Followed, PartitionLag};
 use crate::protocol::api::ApiKey;
 use crate::shard::placement::{Memlock, Place, io_memory_bytes};
 
@@ -75,6 +79,7 @@ async fn serve(call: StartCall, began: Instant) -> Result<(), AnyError> {
         config: Arc::clone(&config),
         controller: broker.controller.clone(),
         gauges: broker.gauges(),
+        groups: broker.watch_groups(),
         ready: is_ready,
         log_lines_dropped,
         began,
@@ -171,6 +176,7 @@ struct Source {
     config: Arc<BrokerConfig>,
     controller: Controller,
     gauges: Gauges,
+    groups: GroupWatch,
     ready: watch::Receiver<bool>,
     log_lines_dropped: Arc<dyn Fn() -> u64 + Send + Sync>,
     began: Instant,
@@ -232,6 +238,19 @@ impl AdminSource for Source {
             disk_free_bytes: disk.free_bytes,
             log_lines_dropped: (self.log_lines_dropped)(),
         };
-        Gathered { shards: self.gauges.gather().await, process }
+        let (shards, lags) = (self.gauges.gather().await, self.groups.shown().await);
+        Gathered { shards, process, lags }
+    }
+
+    async fn group_lags(&self) -> Vec<PartitionLag> {
+        self.groups.all().await
+    }
+
+    async fn group_lag(&self, group: &str) -> Result<Vec<Followed>, LagError> {
+        self.groups.group(group).await
+    }
+
+    async fn seek_group(&self, order: SeekOrder) -> Result<Sought, SeekRefused> {
+        self.groups.seek(order).await
     }
 }

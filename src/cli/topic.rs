@@ -1,13 +1,14 @@
 //! `yeoul topic create|list|describe|delete`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::args::{ClientArgs, OutputArgs, OutputFormat};
+use super::confirm::confirm;
 use super::exit::CliError;
-use super::output::{Row, print_json, print_rows};
+use super::output::{Row, or_dash, print_json, print_rows, tell};
 use crate::client::admin::{
     NewTopic, TOPIC_RESOURCE, create_topics, delete_topics, describe_configs,
 };
@@ -118,8 +119,7 @@ impl Row for DoneRow {
     const COLUMNS: &'static [&'static str] = &["TOPIC", "PARTITIONS", "REPLICAS", "STATUS"];
 
     fn cells(&self) -> Vec<String> {
-        let partitions = self.partitions.map_or("-".to_owned(), |count| count.to_string());
-        let replicas = self.replicas.map_or("-".to_owned(), |count| count.to_string());
+        let (partitions, replicas) = (or_dash(self.partitions), or_dash(self.replicas));
         vec![self.topic.clone(), partitions, replicas, self.status.to_owned()]
     }
 }
@@ -159,7 +159,6 @@ impl Row for PartitionRow {
 
     fn cells(&self) -> Vec<String> {
         let ids = |ids: &[i32]| ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
-        let offset = |offset: Option<i64>| offset.map_or("-".to_owned(), |o| o.to_string());
         vec![
             self.topic.clone(),
             self.partition.to_string(),
@@ -167,8 +166,8 @@ impl Row for PartitionRow {
             self.leader_epoch.to_string(),
             ids(&self.replicas),
             ids(&self.isr),
-            offset(self.log_start_offset),
-            offset(self.high_watermark),
+            or_dash(self.log_start_offset),
+            or_dash(self.high_watermark),
         ]
     }
 }
@@ -326,7 +325,7 @@ fn source_name(source: i8) -> &'static str {
 
 fn delete(args: &DeleteArgs, out: &mut impl Write) -> Result<(), CliError> {
     if !args.yes {
-        confirm(&args.topics)?;
+        confirm(&format!("delete {} with all records?", args.topics.join(", ")))?;
     }
     let mut client = args.client.connect()?;
     let results = delete_topics(&mut client, &args.topics)?;
@@ -342,20 +341,6 @@ fn delete(args: &DeleteArgs, out: &mut impl Write) -> Result<(), CliError> {
     };
     let rows: Vec<DoneRow> = args.topics.iter().zip(&results).map(row).collect();
     report(out, args.output.format, &rows, results.into_iter().filter_map(Result::err))
-}
-
-/// Asks on a terminal; without one only `--yes` will do.
-fn confirm(topics: &[String]) -> Result<(), CliError> {
-    if !io::stdin().is_terminal() {
-        return Err(CliError::NeedsYes);
-    }
-    let _ = write!(io::stderr(), "delete {} with all records? [y/N] ", topics.join(", "));
-    let mut answer = String::new();
-    let read = io::stdin().read_line(&mut answer);
-    match read {
-        Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
-        _ => Err(CliError::Declined),
-    }
 }
 
 fn failed_row(name: &str, error: &ClientError) -> DoneRow {
@@ -377,18 +362,6 @@ fn report(
     let failures: Vec<ClientError> = failures.collect();
     print_rows(out, format, rows)?;
     tell(out, failures, rows.len())
-}
-
-/// Tells each failure on standard error, after what was printed.
-fn tell(out: &mut impl Write, failures: Vec<ClientError>, total: usize) -> Result<(), CliError> {
-    if failures.is_empty() {
-        return Ok(());
-    }
-    out.flush()?;
-    for error in &failures {
-        let _ = writeln!(io::stderr(), "yeoul: {error}");
-    }
-    Err(CliError::Partly { failed: failures.len(), total })
 }
 
 /// Splits `KEY=VALUE`. Errors: no `=` in it.

@@ -182,6 +182,20 @@ impl Client {
         answered
     }
 
+    /// As [`Client::ask`], in a version that the broker serves. Errors: [`ClientError`].
+    pub fn ask_at<R: Request>(
+        &mut self,
+        broker: &HostPort,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, ClientError> {
+        let answered = self.connection(broker)?.call_at(request, version);
+        if answered.is_err() {
+            self.drop_connection(broker);
+        }
+        answered
+    }
+
     /// The connection to `broker`, opened if there is none. Errors: it cannot be reached.
     pub fn connection(&mut self, broker: &HostPort) -> Result<&mut Connection, ClientError> {
         if !self.connections.contains_key(broker) {

@@ -86,6 +86,16 @@ impl Connection {
         self.receive::<R::Response>(sent)
     }
 
+    /// As [`Connection::call`], in a version that both sides know. Errors: [`ClientError`].
+    pub fn call_at<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, ClientError> {
+        let sent = self.send_at(request, version)?;
+        self.receive::<R::Response>(sent)
+    }
+
     /// Sends `request`; its answer is fetched with [`Connection::receive`], in order.
     ///
     /// Errors: it cannot be said in a version the broker serves, or the connection broke.

@@ -9,9 +9,12 @@ pub mod cluster;
 pub mod connection;
 
 pub mod admin;
+pub mod groups;
 pub mod offsets;
 
 pub mod partitioner;
 pub mod producer;
 
 pub mod consumer;
+
+pub mod http;

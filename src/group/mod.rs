@@ -20,6 +20,7 @@ pub mod commit;
 pub mod consumer;
 pub mod coordinator;
 pub mod ids;
+pub mod lag;
 mod migration;
 pub mod offsets;
 pub mod record;

@@ -1,7 +1,7 @@
 //! Moving a group while it runs: its members are put out and its positions set, in one step.
 //!
-//! In:   the new positions.
-//! Out:  records; answers to what the members have parked.
+//! In:   where to, for each partition, and what the partition holds.
+//! Out:  what moves from where to where; records; answers to what the members have parked.
 //! Home: pure; part of the group coordinator.
 //!
 //! A member that keeps its partitions would go on from where it is, and its next commit would
@@ -12,23 +12,97 @@
 //!
 //! Source: none; Kafka moves only groups without members (KIP-122).
 
-use crate::group::commit::{CommitRequest, CommitTopic, MetadataTooLarge};
-use crate::group::coordinator::{GroupCoordinator, Kind};
+use std::sync::Arc;
+
+use crate::group::commit::{CommitPartition, CommitRequest, CommitTopic};
+use crate::group::coordinator::{Group, GroupCoordinator, Kind};
 use crate::group::ids::{GroupId, MemberId};
 use crate::group::step::Step;
+use crate::model::ids::{PartitionIndex, TopicId};
+use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::Timestamp;
 
-/// Why a group was not moved.
+/// Where a group is to go in one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// Its id.
+    pub topic_id: TopicId,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// Where to.
+    pub to: MoveTo,
+    /// The partition's first offset: nothing moves before it.
+    pub start: Offset,
+    /// The end that consumers see, not before `start`: nothing moves beyond it.
+    pub end: Offset,
+}
+
+/// Where to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoveTo {
+    /// There.
+    Offset(Offset),
+    /// So many offsets before the group's position, which there must be. Not negative.
+    Back(i64),
+}
+
+/// A move, worked out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The position before, if there was one.
+    pub from: Option<Offset>,
+    /// The position after.
+    pub to: Offset,
+    /// The partition's end.
+    pub end: Offset,
+}
+
+/// What moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// How many members are put out.
+    pub members: usize,
+    /// Each move, in the order asked.
+    pub moves: Vec<Moved>,
+}
+
+/// Why a group is not moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SeekError {
-    /// There is no such group: GROUP_ID_NOT_FOUND.
+    /// There is no such group.
     NoGroup,
-    /// A position's metadata is too long: OFFSET_METADATA_TOO_LARGE.
-    MetadataTooLarge,
+    /// It is to go back, and has no position from where.
+    NoPosition {
+        /// The topic.
+        topic: Arc<str>,
+        /// The partition.
+        partition: PartitionIndex,
+    },
 }
 
 impl GroupCoordinator {
-    /// Sets positions of a group, and puts its members out. Returns how many there were.
+    /// Works moves out, and changes nothing.
+    ///
+    /// Errors: [`SeekError`].
+    pub fn plan_seek(&self, id: &GroupId, moves: &[Move]) -> Result<Sought, SeekError> {
+        let group = self.groups.get(id).ok_or(SeekError::NoGroup)?;
+        let moves: Result<Vec<Moved>, SeekError> =
+            moves.iter().map(|one| group.work_out(one)).collect();
+        let members = match &group.kind {
+            Kind::Simple => 0,
+            Kind::Classic(classic) => classic.members().len(),
+            Kind::Consumer(consumer) => consumer.members().len(),
+        };
+        Ok(Sought { members, moves: moves? })
+    }
+
+    /// Sets positions of a group, and puts its members out.
     ///
     /// Positions of open transactions that were committed before do not undo the move.
     /// Errors: [`SeekError`]; nothing has changed.
@@ -36,41 +110,64 @@ impl GroupCoordinator {
         &mut self,
         now: Timestamp,
         id: &GroupId,
-        topics: Vec<CommitTopic>,
+        moves: &[Move],
         step: &mut Step,
-    ) -> Result<usize, SeekError> {
+    ) -> Result<Sought, SeekError> {
         let now = self.advance(now);
-        let group = self.groups.get(id).ok_or(SeekError::NoGroup)?;
-        let members = match &group.kind {
-            Kind::Simple => 0,
-            Kind::Classic(classic) => classic.members().len(),
-            Kind::Consumer(consumer) => consumer.members().len(),
-        };
+        let sought = self.plan_seek(id, moves)?;
         let request = CommitRequest {
             group: id.clone(),
             member: MemberId::none(),
             instance: None,
             generation: -1,
             retention_ms: None,
-            topics,
+            topics: moves
+                .iter()
+                .zip(&sought.moves)
+                .map(|(one, moved)| commit(one, moved))
+                .collect(),
         };
         let (records, results) = self.commit_records(now, &request);
-        if results.iter().flatten().any(|result| *result == Err(MetadataTooLarge)) {
-            return Err(SeekError::MetadataTooLarge);
-        }
+        assert!(results.iter().flatten().all(Result::is_ok), "no metadata is not too long");
         self.with_classic(now, id, step, |classic, cx| classic.put_out(cx));
         self.with_consumer(now, id, step, |consumer, cx| consumer.put_out(cx));
         for record in records {
             self.persist(step, record);
         }
-        Ok(members)
+        Ok(sought)
     }
+}
+
+impl Group {
+    fn work_out(&self, one: &Move) -> Result<Moved, SeekError> {
+        assert!(one.start <= one.end, "a log does not end before it begins");
+        let from = self.offsets.get(&one.topic, one.partition).map(|at| at.offset);
+        let wanted = match (one.to, from) {
+            (MoveTo::Offset(offset), _) => offset,
+            (MoveTo::Back(count), Some(from)) => Offset(from.0.saturating_sub(count)),
+            (MoveTo::Back(_), None) => {
+                let (topic, partition) = (one.topic.clone(), one.partition);
+                return Err(SeekError::NoPosition { topic, partition });
+            }
+        };
+        let to = wanted.clamp(one.start, one.end);
+        Ok(Moved { topic: one.topic.clone(), partition: one.partition, from, to, end: one.end })
+    }
+}
+
+/// The commit that a move is.
+fn commit(one: &Move, moved: &Moved) -> CommitTopic {
+    let at = CommitPartition {
+        partition: moved.partition,
+        offset: moved.to,
+        leader_epoch: LeaderEpoch::NONE,
+        metadata: None,
+    };
+    CommitTopic { name: moved.topic.clone(), id: one.topic_id, partitions: vec![at] }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::group::classic::join::{JoinError, JoinRequest};
     use crate::group::classic::state::State;
@@ -81,9 +178,16 @@ mod tests {
     use crate::group::fixtures::{Bench, group, newcomer, simple_commit, static_newcomer};
     use crate::model::ids::ProducerId;
 
+    fn to(partition: i32, to: MoveTo) -> Move {
+        let (start, end) = (Offset(5), Offset(200));
+        let partition = PartitionIndex(partition);
+        Move { topic: "t".into(), topic_id: TopicId::ZERO, partition, to, start, end }
+    }
+
     fn seek(bench: &mut Bench, offset: i64) -> Result<usize, SeekError> {
-        let topics = simple_commit(0, offset).topics;
-        bench.run(|core, now, step| core.seek_group(now, &group(), topics, step))
+        let moves = [to(0, MoveTo::Offset(Offset(offset)))];
+        let sought = bench.run(|core, now, step| core.seek_group(now, &group(), &moves, step));
+        sought.map(|sought| sought.members)
     }
 
     fn commit(bench: &mut Bench, request: &CommitRequest) -> Result<(), CommitError> {
@@ -151,10 +255,30 @@ mod tests {
         assert_eq!(seek(&mut bench, 7), Ok(1));
         bench.crash();
         assert_eq!((bench.position(0), bench.beat(&members[0].0, 1)), (None, Ok(())));
-        let mut topics = simple_commit(0, 1).topics;
-        topics[0].partitions[0].metadata = Some("x".repeat(5_000).into());
-        let refused = bench.run(|core, now, step| core.seek_group(now, &group(), topics, step));
-        assert_eq!(refused, Err(SeekError::MetadataTooLarge));
+        let moves = [to(0, MoveTo::Offset(Offset(9))), to(1, MoveTo::Back(1))];
+        let refused = bench.run(|core, now, step| core.seek_group(now, &group(), &moves, step));
+        let (topic, partition) = ("t".into(), PartitionIndex(1));
+        assert_eq!(refused, Err(SeekError::NoPosition { topic, partition }));
+        assert_eq!(bench.position(0), None);
         assert_eq!(bench.beat(&members[0].0, 1), Ok(()), "nothing has changed");
+    }
+
+    #[test]
+    fn a_move_stays_within_the_partition_and_a_plan_moves_nothing() {
+        let mut bench = Bench::new();
+        commit(&mut bench, &simple_commit(0, 100)).expect("nobody is in the group");
+        let check = |want, expected| {
+            let planned = bench.core.plan_seek(&group(), &[to(0, want)]).expect("it is there");
+            let moved = &planned.moves[0];
+            assert_eq!((moved.from, moved.to.0), (Some(Offset(100)), expected), "{want:?}");
+        };
+        check(MoveTo::Offset(Offset(50)), 50);
+        check(MoveTo::Offset(Offset(4)), 5);
+        check(MoveTo::Offset(Offset(201)), 200);
+        check(MoveTo::Offset(Offset(i64::MAX)), 200);
+        check(MoveTo::Back(10), 90);
+        check(MoveTo::Back(0), 100);
+        check(MoveTo::Back(i64::MAX), 5);
+        assert_eq!(bench.position(0), Some(100));
     }
 }

@@ -1,11 +1,12 @@
 //! Counters as OpenMetrics text.
 //!
-//! In:   clones of the shards' metrics and facts of the process.
+//! In:   clones of the shards' metrics, lags of groups, and facts of the process.
 //! Out:  text for `/public_metrics` (shards added up) or `/metrics` (one series a shard).
 //! Home: pure; runs on the control thread.
 //!
 //! Names are `yeoul_<area>_<what>_<unit>[_total]` in base units, and follow those of Redpanda's
 //! public metrics behind the prefix, so that its dashboards convert by search and replace.
+//! `kafka_consumergroup_lag` alone has no prefix: it is what lag exporters call it.
 //! Source: OpenMetrics 1.0.
 
 use std::fmt;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::distribution::Distribution;
+use super::group_lag::{PartitionLag, ShownLags};
 use super::shard::{ShardMetrics, merged};
 
 /// Content type of the text.
@@ -66,6 +68,7 @@ pub enum Detail {
 pub fn text(
     shards: &[ShardMetrics],
     process: &ProcessFacts,
+    lags: &ShownLags,
     detail: Detail,
     api_name: fn(i16) -> &'static str,
 ) -> String {
@@ -76,12 +79,30 @@ pub fn text(
             .map(|metrics| Source { shard: Some(metrics.shard), metrics: metrics.clone() })
             .collect(),
     };
-    let mut registry = Registry::with_prefix("yeoul");
-    registry.register_collector(Box::new(Scrape { sources, process: process.clone(), api_name }));
+    let mut registry = Registry::default();
+    let scrape = Scrape { sources, process: process.clone(), lags: lags.clone(), api_name };
+    registry.sub_registry_with_prefix("yeoul").register_collector(Box::new(scrape));
+    registry.register_collector(Box::new(KafkaLag(lags.clone())));
     let mut text = String::new();
     encode(&mut text, &registry).expect("a String takes any text");
-    // An empty set of labels is legal, and reads better absent; no label's value holds `{}`.
-    text.replace("{} ", " ")
+    without_empty_labels(&text)
+}
+
+/// An empty set of labels is legal, and reads better absent. A label's value may hold `{} `, but
+/// comes after the line's first brace.
+fn without_empty_labels(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for line in text.lines() {
+        match line.split_once('{') {
+            Some((name, rest)) if !line.starts_with('#') && rest.starts_with("} ") => {
+                plain.push_str(name);
+                plain.push_str(&rest[1..]);
+            }
+            _ => plain.push_str(line),
+        }
+        plain.push('\n');
+    }
+    plain
 }
 
 #[derive(Debug)]
@@ -101,6 +122,7 @@ impl Source {
 struct Scrape {
     sources: Vec<Source>,
     process: ProcessFacts,
+    lags: ShownLags,
     api_name: fn(i16) -> &'static str,
 }
 
@@ -119,8 +141,35 @@ impl Collector for Scrape {
         families.commits()?;
         families.reactors()?;
         families.holdings()?;
+        families.group_lags()?;
         families.process()
     }
+}
+
+/// Lag in records under the name and labels that lag exporters for Kafka have.
+#[derive(Debug)]
+struct KafkaLag(ShownLags);
+
+impl Collector for KafkaLag {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let help = "Records that a group has not consumed";
+        let mut metric =
+            encoder.encode_descriptor("kafka_consumergroup_lag", help, None, MetricType::Gauge)?;
+        for lag in &self.0.lags {
+            let mut labels = lag_labels(lag);
+            labels.insert(0, ("consumergroup", lag.group.to_string()));
+            metric.encode_family(&labels)?.encode_gauge(&lag.records())?;
+        }
+        Ok(())
+    }
+}
+
+fn lag_labels(lag: &PartitionLag) -> Labels {
+    vec![
+        ("group", lag.group.to_string()),
+        ("topic", lag.topic.to_string()),
+        ("partition", lag.partition.to_string()),
+    ]
 }
 
 /// Name, help and unit of a family.
@@ -239,6 +288,20 @@ impl Families<'_, '_> {
         let words = "Partitions whose oldest transaction is open 5 minutes longer than any may be";
         let family = ("partitions_with_late_transactions", words, None);
         self.gauge(&family, |m| m.holding.late_transactions)
+    }
+
+    fn group_lags(&mut self) -> fmt::Result {
+        let scrape = self.scrape;
+        let help = "Age of the first record that a group has not consumed";
+        let family = ("kafka_group_lag", help, Some(Unit::Seconds));
+        let mut metric = self.describe(&family, MetricType::Gauge)?;
+        for lag in &scrape.lags.lags {
+            if let Some(seconds) = lag.seconds {
+                metric.encode_family(&lag_labels(lag))?.encode_gauge(&seconds)?;
+            }
+        }
+        let help = "Partitions of groups whose lag is not shown, because there are too many";
+        self.one_gauge(&("kafka_group_lag_truncated", help, None), scrape.lags.truncated)
     }
 
     fn process(&mut self) -> fmt::Result {
@@ -411,10 +474,24 @@ mod tests {
         shards
     }
 
+    fn lags() -> ShownLags {
+        let lag = |group: &str, seconds| PartitionLag {
+            group: group.into(),
+            has_members: true,
+            topic: "t".into(),
+            partition: 3,
+            position: 5,
+            end: 12,
+            seconds,
+        };
+        let lags = vec![lag("g", Some(2.5)), lag("a{} \"b\"", None)];
+        ShownLags { lags, truncated: 4 }
+    }
+
     #[test]
     fn the_whole_adds_shards_up() {
         let process = ProcessFacts { version: "1.2.3", topics: 5, ..ProcessFacts::default() };
-        let text = text(&sample(), &process, Detail::Whole, name);
+        let text = text(&sample(), &process, &lags(), Detail::Whole, name);
         for line in [
             "# UNIT yeoul_kafka_request_latency_seconds seconds",
             "yeoul_kafka_request_latency_seconds_bucket{le=\"0.0001\",request=\"produce\"} 2",
@@ -429,6 +506,13 @@ mod tests {
             "yeoul_reactor_hop_latency_seconds_bucket{le=\"0.00001\"} 2",
             "yeoul_reactor_stall_latency_seconds_count 2",
             "yeoul_reactor_parks_total 80",
+            "yeoul_kafka_group_lag_seconds{group=\"g\",topic=\"t\",partition=\"3\"} 2.5",
+            "yeoul_kafka_group_lag_truncated 4",
+            "kafka_consumergroup_lag{consumergroup=\"g\",group=\"g\",topic=\"t\",partition=\"3\"} 7",
+            concat!(
+                "kafka_consumergroup_lag{consumergroup=\"a{} \\\"b\\\"\",group=\"a{} \\\"b\\\"\",",
+                "topic=\"t\",partition=\"3\"} 7"
+            ),
             "yeoul_cluster_topics 5",
             "yeoul_application_build{version=\"1.2.3\"} 1",
             "# EOF",
@@ -439,7 +523,8 @@ mod tests {
 
     #[test]
     fn by_shard_each_series_names_its_shard() {
-        let text = text(&sample(), &ProcessFacts::default(), Detail::ByShard, name);
+        let process = ProcessFacts::default();
+        let text = text(&sample(), &process, &lags(), Detail::ByShard, name);
         for line in [
             "yeoul_rpc_active_connections{shard=\"0\"} 1",
             "yeoul_rpc_active_connections{shard=\"1\"} 1",
@@ -451,13 +536,16 @@ mod tests {
 
     #[test]
     fn every_family_is_described_once_and_prefixed() {
-        let text = text(&sample(), &ProcessFacts::default(), Detail::ByShard, name);
+        let process = ProcessFacts::default();
+        let text = text(&sample(), &process, &lags(), Detail::ByShard, name);
         let mut types: Vec<&str> = text.lines().filter(|l| l.starts_with("# TYPE ")).collect();
         let count = types.len();
         types.sort_unstable();
         types.dedup();
         assert_eq!(types.len(), count);
         let samples = text.lines().filter(|line| !line.starts_with('#'));
-        samples.for_each(|line| assert!(line.starts_with("yeoul_"), "{line}"));
+        let prefixed =
+            |line: &str| line.starts_with("yeoul_") || line.starts_with("kafka_consumergroup_lag{");
+        samples.for_each(|line| assert!(prefixed(line), "{line}"));
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod commits;
 pub mod distribution;
+pub mod group_lag;
 pub mod reactor;
 pub mod shard;
 

@@ -3,7 +3,7 @@
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::Timestamp;
 
-use crate::record::batch::{Batch, Codec, TimestampType};
+use crate::record::batch::{Batch, BatchInfo, Codec, TimestampType};
 use crate::record::compression::decompress;
 use crate::record::records::Records;
 use crate::storage::lookup::Found;
@@ -59,6 +59,20 @@ async fn look_up(replica: &Replica, query: &OffsetQuery) -> Result<OffsetFound, 
             Ok(found.map_or(NOTHING, |found| with_epoch(replica, found)))
         }
         OffsetSpec::At(time) => at_time(replica, time, end).await,
+        OffsetSpec::From(offset) => {
+            let batch = replica.log.batch_after(offset, end).await;
+            let batch = batch.map_err(|_| ReadFailure::Storage)?;
+            let found = batch.map(|info| (info.base_offset.max(offset), appended_at(&info)));
+            Ok(found.map_or(NOTHING, |found| with_epoch(replica, found)))
+        }
+    }
+}
+
+/// When a batch was appended, as far as its header tells.
+fn appended_at(info: &BatchInfo) -> Timestamp {
+    match info.attributes.timestamp_type() {
+        TimestampType::LogAppendTime => info.max_timestamp,
+        TimestampType::CreateTime => info.base_timestamp,
     }
 }
 

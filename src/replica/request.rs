@@ -237,6 +237,9 @@ pub enum OffsetSpec {
     Tiered,
     /// The first record at or after this time.
     At(Timestamp),
+    /// The first record at or after this offset, whose batch tells the time: that of its first
+    /// record, or of its append where the topic stamps by `LogAppendTime`. No client asks this.
+    From(Offset),
 }
 
 /// The answer to an [`OffsetQuery`]; all -1 where there is no such record.

@@ -316,6 +316,32 @@ fn a_closed_log_opens_without_a_scan_and_reads_from_disk_as_it_was() {
 }
 
 #[test]
+fn the_batch_after_an_offset_is_found_by_headers_alone() {
+    let after = |life: &mut Life, from: i64, upto: i64| {
+        let log = life.log.clone();
+        let found = life.run(async move { log.batch_after(Offset(from), Offset(upto)).await });
+        found.unwrap().map(|info| info.base_offset.0)
+    };
+    let disk = Disk::new(6);
+    closed(&disk);
+    for budget in [0, 1 << 20] {
+        let (mut life, _) = open(&disk, OPTIONS, budget);
+        for from in 0..24 {
+            assert_eq!(after(&mut life, from, 24), Some(from / 2 * 2));
+        }
+        assert_eq!(after(&mut life, 24, 24), None);
+        assert_eq!(after(&mut life, 4, 5), None, "it ends at 6");
+        // What was appended since is in memory.
+        let base = life.log.log_end().0;
+        life.append(100, 2_000).unwrap();
+        life.flush().unwrap();
+        assert_eq!(after(&mut life, base + 1, base + 2), Some(base));
+        let log = life.log.clone();
+        life.run(async move { log.close().await }).unwrap();
+    }
+}
+
+#[test]
 fn a_lost_or_damaged_index_is_made_again() {
     for flip in [false, true] {
         let disk = Disk::new(4);

@@ -23,6 +23,7 @@ use crate::storage::names;
 use crate::storage::offset_index::SparseIndex;
 use crate::storage::recovery::load_index;
 use crate::storage::segment::{Mark, Segment, Slot, Sums};
+use crate::storage::tail::TailBatch;
 use crate::storage::transactions::open_at;
 use crate::storage::walk::{Course, Look, Stop, walk};
 
@@ -36,6 +37,14 @@ pub struct Found {
     pub info: BatchInfo,
     /// The whole batch; its records tell the exact offset.
     pub bytes: Bytes,
+}
+
+/// Where a batch was found.
+enum Hit<F> {
+    /// In the tail.
+    Held(TailBatch),
+    /// In this file, at this position.
+    Written(Rc<F>, BatchInfo, u64),
 }
 
 /// An index that several may hold.
@@ -71,6 +80,36 @@ impl<D: Directory> Log<D> {
             let found = self.inner.find_from(base, start.unwrap_or(base_mark(base)), late).await?;
             if found.is_some() {
                 return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The numbers of the first batch that ends after `from`, at or before `upto`; none if there
+    /// is no such batch. Of what is no longer in memory headers alone are read.
+    /// Errors: `Damaged`, `Offline`.
+    pub async fn batch_after(
+        &self,
+        from: Offset,
+        upto: Offset,
+    ) -> Result<Option<BatchInfo>, LogError> {
+        let from = from.max(self.log_start());
+        let after = |info: &BatchInfo| info.end_offset() > from && info.end_offset() <= upto;
+        if let Some(batch) = self.inner.tail.find(from) {
+            return Ok(Some(batch.info).filter(after));
+        }
+        for base in self.inner.bases_within(from, upto) {
+            let index = match self.inner.index(base).await {
+                Err(LogError::OutOfRange { .. }) => continue, // removed meanwhile
+                index => index?,
+            };
+            let entry = index.borrow().at_or_before(from);
+            let start = entry.map(|entry| self.inner.mark_of(&index, entry.position));
+            let hit = self.inner.hit_from(base, start.unwrap_or(base_mark(base)), after).await?;
+            match hit {
+                Some(Hit::Held(batch)) => return Ok(Some(batch.info)),
+                Some(Hit::Written(_, info, _)) => return Ok(Some(info)),
+                None => {}
             }
         }
         Ok(None)
@@ -115,13 +154,30 @@ impl<D: Directory> Inner<D> {
         Mark { position: u64::from(position), offset }
     }
 
-    /// The first batch from `start` on that is `wanted`: on disk what is written, then the tail.
+    /// The first batch from `start` on that is `wanted`, with its bytes.
     async fn find_from(
         &self,
         base: Offset,
         start: Mark,
         wanted: impl Fn(&BatchInfo) -> bool,
     ) -> Result<Option<Found>, LogError> {
+        Ok(match self.hit_from(base, start, wanted).await? {
+            Some(Hit::Held(batch)) => Some(Found { info: batch.info, bytes: batch.bytes }),
+            Some(Hit::Written(file, info, position)) => {
+                let bytes = self.whole_batch(&*file, &info, position).await?;
+                Some(Found { info, bytes })
+            }
+            None => None,
+        })
+    }
+
+    /// The first batch from `start` on that is `wanted`: on disk what is written, then the tail.
+    async fn hit_from(
+        &self,
+        base: Offset,
+        start: Mark,
+        wanted: impl Fn(&BatchInfo) -> bool,
+    ) -> Result<Option<Hit<D::File>>, LogError> {
         let in_tail = self.tail.start().is_some_and(|tail| tail <= start.offset);
         if !in_tail {
             let mut hit = None;
@@ -138,15 +194,14 @@ impl<D: Directory> Inner<D> {
             });
             let (end, stop) = walked.await.map_err(|error| self.read_error(error, start))?;
             if let Some((info, position)) = hit {
-                let bytes = self.whole_batch(&*file, &info, position).await?;
-                return Ok(Some(Found { info, bytes }));
+                return Ok(Some(Hit::Written(file, info, position)));
             }
             if stop != Stop::Limit {
                 return Err(self.damaged(base, end.offset));
             }
         }
         let found = self.tail.search(|info| info.base_offset >= start.offset && wanted(info));
-        Ok(found.map(|batch| Found { info: batch.info, bytes: batch.bytes }))
+        Ok(found.map(Hit::Held))
     }
 
     /// Reads one batch, whole and checked.

@@ -11,6 +11,7 @@ mod admin;
 mod broker;
 mod faults;
 mod fetch_paths;
+mod groups;
 mod hostile;
 mod kill_loop;
 mod offsets;
