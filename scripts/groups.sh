@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # groups.sh: consumer groups of foreign clients. Members of confluent-kafka, kafka-python, aiokafka, franz-go and Java in one group,
 # cooperative members of three clients in another, kafkajs in a third, members of the consumer protocol (KIP-848) in a fourth: they join,
-# leave and are killed, and the broker is killed with SIGKILL and started again. Every record is read by each group, and each group's positions are committed to the end.
+# leave and are killed, all groups are moved back to the start while they run ('yeoul group seek'), and the broker is killed with SIGKILL and started again. Every record is read by each group, and each group's positions are committed to the end.
 #
 #   groups.sh [--records N] [--binary PATH] [--broker kafka] [--keep]
 #

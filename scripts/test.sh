@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # test.sh: the gate. Installs what the tests need, then: formatting, lints, documentation, all tests (the short kill loop is one
-# of them), the demo and the groups of foreign clients (short), and one short run of each bench. Each step is named with the time it took;
+# of them), the demo, the groups of foreign clients, Connect, Streams and MirrorMaker (short), and one short run of each bench. Each step is named with the time it took;
 # the first that fails ends it. A foreign client whose toolchain this machine has not is named as skipped.
 #
 #   test.sh             everything (within 40 minutes on 2 cores from a clean checkout)
-#   test.sh STEP...     only these: format lint docs test scripts demo groups tools bench
+#   test.sh STEP...     only these: format lint docs test scripts demo groups tools connect streams mirror bench
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
 
-STEPS=(format lint docs test scripts demo groups tools bench)
+STEPS=(format lint docs test scripts demo groups tools connect streams mirror bench)
 
 tools() {
   have cargo || die "needs Rust: install rustup"
@@ -62,6 +62,22 @@ step_groups() {
 step_tools() {
   cargo build --release --locked --bin yeoul
   "$ROOT/scripts/tools.sh" --binary "$TARGET/release/yeoul"
+}
+
+# The ecosystem: Kafka Connect, Kafka Streams, MirrorMaker 2.
+step_connect() {
+  cargo build --release --locked --bin yeoul
+  "$ROOT/scripts/connect.sh" --lines 3000 --binary "$TARGET/release/yeoul"
+}
+
+step_streams() {
+  cargo build --release --locked --bin yeoul
+  "$ROOT/scripts/streams.sh" --lines 6000 --binary "$TARGET/release/yeoul"
+}
+
+step_mirror() {
+  cargo build --release --locked --bin yeoul
+  "$ROOT/scripts/mirror.sh" --records 3000 --binary "$TARGET/release/yeoul"
 }
 
 # No figures are drawn from this: it shows that the benches run.

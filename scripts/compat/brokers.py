@@ -55,6 +55,7 @@ class Yeoul(Broker):
         self.folder = pathlib.Path(folder)
         self.binary, self.settings, self.cpus, self.options = str(binary), list(settings), cpus, list(options)
         self.process = None
+        self.admin = ""
         self.ready_ms = 0.0
 
     def start(self):
@@ -84,7 +85,16 @@ class Yeoul(Broker):
                 raise BrokerFailed(f"yeoul is not ready after 60 s:\n{self.log_end()}")
             time.sleep(0.002)
         self.ready_ms = (time.monotonic() - began) * 1000
-        self.address, self.pid = told["kafka"], told["pid"]
+        self.address, self.admin, self.pid = told["kafka"], told["admin"], told["pid"]
+
+    def cli(self, *words):
+        """What `yeoul WORDS --format json` says of this broker."""
+        command = [self.binary, *map(str, words), "--format", "json"]
+        where = {"YEOUL_BROKERS": self.address, "YEOUL_ADMIN": self.admin}
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **where}, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise BrokerFailed(f"yeoul {' '.join(map(str, words))}: {done.returncode}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
 
     def log_end(self):
         return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-15:])

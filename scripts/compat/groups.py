@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import brokers
@@ -48,9 +49,9 @@ class Member:
         with open(self.errors, "wb") as errors:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True)
 
-    def read(self):
-        """{(partition, offset): value} of what it has written so far; a line that was cut by a kill does not count."""
-        whole = self.out.read_bytes().split(b"\n")[:-1]
+    def read(self, since=0):
+        """{(partition, offset): value} of what it has written so far, from byte `since` on; a line that was cut by a kill does not count."""
+        whole = self.out.read_bytes()[since:].split(b"\n")[:-1]
         return {(int(p), int(o)): v for p, o, v in (line.split(b"\t", 2) for line in whole)}
 
     def check_alive(self):
@@ -128,6 +129,34 @@ class Run:
                 return
         raise Failed(f"in {SHARING_ROUNDS} rounds a group did not share its partitions out: {sorted(open_groups)}")
 
+    def move(self, groups):
+        """Moves each group to the start while its members read and records come: all of them go on from there, and what one of them
+        commits late does not undo it, else some records would not come a second time."""
+        before = {b"value-%d" % n for n in range(self.sent)}
+        since = {member: member.out.stat().st_size for member in self.members}
+        feeding = threading.Thread(target=self.produce, args=(SHARING_RECORDS * 4,))
+        feeding.start()
+        for group in groups:
+            done = self.broker.cli("group", "seek", group, "--to", "start", "--yes")
+            if done["members"] != len(self.of(group)):
+                raise Failed(f"{group}: {done['members']} members were put out, not {len(self.of(group))}")
+        again = lambda group: before & {value for member in self.of(group) for value in member.read(since[member]).values()}
+
+        def done():
+            self.check_alive()
+            return all(again(group) == before for group in groups)
+
+        wait_for(lambda: f"all {len(before)} records read again: { {group: len(again(group)) for group in groups} }", done)
+        feeding.join()
+        self.wait_all_read(groups)
+        self.wait_shared(groups)
+
+        def lags():
+            return {group: sum(row["lag"] for row in self.broker.cli("group", "lag", group)) for group in groups}
+
+        wait_for(lambda: f"no lag: {lags()}", lambda: not any(lags().values()))
+        say(f"moved to the start while they ran: {len(before)} records read again by each group, {self.sent} read, and no lag is left")
+
     def committed(self, group):
         lines = self.python("committed", self.broker.address, "events", group).splitlines()
         return [tuple(map(int, line.split())) for line in lines]
@@ -161,6 +190,9 @@ class Run:
         self.wait_all_read(groups)
         self.wait_shared(groups)
         say(f"{len(self.members)} members: {self.sent} records read, and shared out: each by one member, some by each")
+
+        if self.broker.name == "yeoul":
+            self.move(groups)
 
         # In each group one member is killed and, where there are enough, one leaves.
         for group in groups:

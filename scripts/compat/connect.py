@@ -1,0 +1,206 @@
+"""Kafka Connect, by itself and in a cluster of two: see scripts/connect.sh, which brings what this needs and calls it."""
+
+import argparse
+import collections
+import json
+import pathlib
+import shutil
+import socket
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+
+import brokers
+from brokers import BrokerFailed
+from jvm import Failed, Jvm, say, wait_for
+
+CONVERTERS = {"key.converter": "org.apache.kafka.connect.storage.StringConverter", "value.converter": "org.apache.kafka.connect.storage.StringConverter"}
+SOURCE, SINK = ("org.apache.kafka.connect.file.FileStream%sConnector" % kind for kind in ("Source", "Sink"))
+
+
+def free_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+class Worker(Jvm):
+    """One worker; its REST port stays the same over restarts."""
+
+    def __init__(self, work, name, kind, settings, connectors=()):
+        self.port = free_port()
+        settings = {**CONVERTERS, "listeners": f"http://127.0.0.1:{self.port}", "plugin.discovery": "service_load", **settings}
+        files = [self.properties(work, name, settings), *(self.properties(work, one["name"], one) for one in connectors)]
+        super().__init__(work, name, "connect", [f"org.apache.kafka.connect.cli.Connect{kind}", *files], heap="384m")
+
+    @staticmethod
+    def properties(work, name, settings):
+        path = work / f"{name}.properties"
+        path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+        return path
+
+    def ask(self, path, body=None, method=None):
+        """The answer of its REST interface, or nothing while it has none."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read() or b"null")
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return None
+
+
+class Files:
+    """A file that grows, and the file in which its lines are to arrive."""
+
+    def __init__(self, work, name):
+        self.name, self.source, self.sink, self.count = name, work / f"{name}.in", work / f"{name}.out", 0
+        self.source.touch()
+
+    def connectors(self):
+        source = {"name": f"{self.name}-source", "connector.class": SOURCE, "tasks.max": "1", "file": str(self.source), "topic": self.name}
+        sink = {"name": f"{self.name}-sink", "connector.class": SINK, "tasks.max": "1", "file": str(self.sink), "topics": self.name}
+        return [source, sink]
+
+    def grow(self, count):
+        with open(self.source, "a") as file:
+            file.writelines(f"{self.name} line {n}\n" for n in range(self.count, self.count + count))
+        self.count += count
+
+    def arrived(self):
+        """{line: how often it arrived}; a line that a kill has cut does not count."""
+        whole = self.sink.read_bytes().split(b"\n")[:-1] if self.sink.exists() else []
+        return collections.Counter(line.decode() for line in whole)
+
+    def complete(self):
+        arrived = self.arrived()
+        return all(arrived[f"{self.name} line {n}"] for n in range(self.count))
+
+    def told(self):
+        arrived = self.arrived()
+        missing = [n for n in range(self.count) if not arrived[f"{self.name} line {n}"]]
+        return f"{self.name}: {len(missing)} of {self.count} lines are missing, from line {missing[:1]}"
+
+
+class Run:
+    def __init__(self, options, work, broker):
+        self.options, self.work, self.broker, self.workers = options, work, broker, []
+
+    def worker(self, *words):
+        worker = Worker(self.work, *words)
+        self.workers.append(worker)
+        return worker
+
+    def wait_complete(self, workers, files):
+        def done():
+            for worker in workers:
+                worker.check_alive()
+            return all(one.complete() for one in files)
+
+        wait_for(lambda: "; ".join([*(one.told() for one in files), *(worker.log()[-1500:] for worker in workers)]), done)
+
+    def standalone(self):
+        """At least once: of a worker that was killed some lines may arrive twice, none may be lost."""
+        each, files = self.options.lines // 3, Files(self.work, "alone")
+        settings = {"bootstrap.servers": self.broker.address, "offset.storage.file.filename": self.work / "offsets", "offset.flush.interval.ms": 500}
+        worker = self.worker("standalone", "Standalone", settings, files.connectors())
+        files.grow(each)
+        worker.start()
+        self.wait_complete([worker], [files])
+        files.grow(each)
+        worker.kill()
+        worker.start()
+        files.grow(each)
+        self.wait_complete([worker], [files])
+        worker.end()
+        twice = sum(count - 1 for count in files.arrived().values())
+        say(f"standalone: {files.count} lines through a topic into a file, the worker killed once; {twice} arrived twice")
+
+    def distributed(self):
+        each, pairs = self.options.lines // 3, [Files(self.work, name) for name in ("left", "right")]
+        settings = {"bootstrap.servers": self.broker.address, "group.id": "connect", "offset.flush.interval.ms": 500}
+        for kind in ("config", "offset", "status"):
+            settings |= {f"{kind}.storage.topic": f"connect-{kind}", f"{kind}.storage.replication.factor": 1}
+        # A worker that is gone is given up soon; by default it is waited for, a minute and five more.
+        settings |= {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_000, "scheduled.rebalance.max.delay.ms": 1_000}
+        workers = [self.worker(name, "Distributed", settings) for name in ("worker-a", "worker-b")]
+        for worker in workers:
+            worker.start()
+        first = workers[0]
+        for files in pairs:
+            files.grow(each)
+            for connector in files.connectors():
+                body = {"name": connector["name"], "config": connector}
+                # 409 while the workers share out what there is; then it is asked again.
+                wait_for(lambda: f"no {body['name']}:\n{first.log()[-3000:]}", lambda: self.alive(workers) and first.ask("/connectors", body))
+        self.wait_complete(workers, pairs)
+        wait_for(lambda: f"tasks on both workers, not {self.places(first)}", lambda: len(set(self.places(first).values())) == 2)
+        say(f"distributed: {sum(files.count for files in pairs)} lines by {len(self.places(first))} tasks on two workers")
+        for files in pairs:
+            files.grow(each)
+        workers[1].kill()
+        for files in pairs:
+            files.grow(each)
+        self.wait_complete(workers[:1], pairs)
+        wait_for(lambda: f"all tasks on one worker, not {self.places(first)}", lambda: len(set(self.places(first).values())) == 1)
+        first.end()
+        twice = sum(count - 1 for files in pairs for count in files.arrived().values())
+        say(f"distributed: one worker killed, {sum(files.count for files in pairs)} lines by the other; {twice} arrived twice")
+
+    @staticmethod
+    def alive(workers):
+        for worker in workers:
+            worker.check_alive()
+        return True
+
+    def places(self, worker):
+        """{task: the worker that runs it}."""
+        told = worker.ask("/connectors?expand=status") or {}
+        return {
+            f"{name}/{task['id']}": task["worker_id"] if task["state"] == "RUNNING" else task["state"]
+            for name, one in told.items()
+            for task in one["status"]["tasks"]
+        }
+
+    def all(self):
+        self.standalone()
+        self.distributed()
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="connect.sh")
+    parser.add_argument("--lines", type=int, default=30_000, help="lines of each file (default 30000)")
+    parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
+    parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
+    parser.add_argument("--keep", action="store_true", help="keep the folder")
+    options = parser.parse_args()
+    work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-connect-"))
+    settings = ["group.initial.rebalance.delay.ms=200"]
+    if options.broker == "kafka":
+        broker = brokers.Kafka(work / "broker", settings)
+    else:
+        broker = brokers.Yeoul(work / "broker", brokers.yeoul_binary(options.binary), settings)
+    run = Run(options, work, broker)
+    passed = False
+    try:
+        broker.start()
+        run.all()
+        broker.stop()
+        passed = True
+        say("connect: passed")
+    except (Failed, BrokerFailed) as failed:
+        say(f"connect: FAILED: {failed}")
+    finally:
+        for worker in run.workers:
+            worker.close()
+        broker.close()
+        if passed and not options.keep:
+            shutil.rmtree(work)
+        else:
+            say(f"kept: {work}")
+    sys.exit(0 if passed else 1)
+
+
+if __name__ == "__main__":
+    main()

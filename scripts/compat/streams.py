@@ -1,0 +1,156 @@
+"""Applications of Kafka Streams: see scripts/streams.sh, which brings what this needs and calls it."""
+
+import argparse
+import collections
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+import brokers
+from brokers import HOME, BrokerFailed
+from jvm import Failed, Jvm, say, wait_for
+
+PARTITIONS = 4
+WORDS = [f"word{n}" for n in range(300)]
+
+
+class Topic:
+    """The newest value of each key of a topic, as far as it has been read."""
+
+    def __init__(self, address, name):
+        settings = {"bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        self.values = {}
+        self.consumer = Consumer(settings)
+        self.consumer.assign([TopicPartition(name, partition, 0) for partition in range(PARTITIONS)])
+
+    def read(self):
+        for record in self.consumer.consume(1_000, timeout=0.5):
+            if record.error():
+                raise Failed(f"reading {record.topic()}: {record.error()}")
+            self.values[record.key().decode()] = record.value().decode()
+        return self.values
+
+    def close(self):
+        self.consumer.close()
+
+
+def create(address, *names):
+    admin = AdminClient({"bootstrap.servers": address})
+    for future in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
+        future.result(30)
+
+
+def send(address, topic, records):
+    """Sends (key, value) or (key, value, time in ms)."""
+    failed = []
+    producer = Producer({"bootstrap.servers": address, "linger.ms": 5})
+    for record in records:
+        while True:
+            try:
+                timestamp = {"timestamp": record[2]} if len(record) > 2 else {}
+                producer.produce(topic, record[1], record[0], on_delivery=lambda error, _: error and failed.append(error), **timestamp)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    if producer.flush(60) or failed:
+        raise Failed(f"not all records were taken by {topic}: {failed[:1]}")
+
+
+class Run:
+    def __init__(self, options, work, broker):
+        self.options, self.work, self.broker, self.apps = options, work, broker, []
+
+    def start(self, name, guarantee):
+        words = ["App", name, self.broker.address, guarantee, self.work / f"state-{name}-{guarantee}"]
+        app = Jvm(self.work, f"{name}-{guarantee}", "streams", words, classes=[HOME / "classes-streams"]).start()
+        self.apps.append(app)
+        return app
+
+    def wait_result(self, app, output, expected, atleast=False):
+        """Until what the application says is `expected`, or, of counts, at least that."""
+
+        def done():
+            app.check_alive()
+            got = output.read()
+            if not atleast:
+                return got == expected
+            return got.keys() == expected.keys() and all(int(got[key]) >= int(value) for key, value in expected.items())
+
+        def told():
+            missing = {key: (output.values.get(key), value) for key, value in expected.items() if output.values.get(key) != value}
+            return f"{app.name}: {len(missing)} of {len(expected)} are not as they should be (got, expected): {list(missing.items())[:5]}\n{app.log()[-2000:]}"
+
+        wait_for(told, done, 180)
+
+    def count(self, guarantee, end):
+        """Words counted; after a third of the lines the application is ended as `end` says, and started again after two."""
+        address, prng = self.broker.address, random.Random(7)
+        lines = [" ".join(prng.choices(WORDS, k=prng.randint(3, 9))) for _ in range(self.options.lines)]
+        thirds = [lines[n::3] for n in range(3)]
+        expected = collections.Counter()
+        create(address, "lines", "counts")
+        output = Topic(address, "counts")
+
+        def feed(part):
+            send(address, "lines", [(str(n), line) for n, line in enumerate(part)])
+            for line in part:
+                expected.update(line.split(" "))
+            return {word: str(count) for word, count in expected.items()}
+
+        feed(thirds[0])
+        app = self.start("count", guarantee)
+        self.wait_result(app, output, {word: str(count) for word, count in expected.items()})
+        feed(thirds[1])
+        end(app)
+        app = self.start("count", guarantee)
+        result = feed(thirds[2])
+        self.wait_result(app, output, result)
+        app.end()
+        output.close()
+        say(f"word count, {guarantee}: {len(lines)} lines, {sum(expected.values())} words; each of {len(expected)} counts is right")
+
+    def all(self):
+        self.count("at_least_once", lambda app: app.end())
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="streams.sh")
+    parser.add_argument("--lines", type=int, default=30_000, help="lines of text (default 30000)")
+    parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
+    parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
+    parser.add_argument("--keep", action="store_true", help="keep the folder")
+    options = parser.parse_args()
+    work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-streams-"))
+    settings = ["group.initial.rebalance.delay.ms=200"]
+    if options.broker == "kafka":
+        broker = brokers.Kafka(work / "broker", settings)
+    else:
+        broker = brokers.Yeoul(work / "broker", brokers.yeoul_binary(options.binary), settings)
+    run = Run(options, work, broker)
+    passed = False
+    try:
+        broker.start()
+        run.all()
+        broker.stop()
+        passed = True
+        say("streams: passed")
+    except (Failed, BrokerFailed) as failed:
+        say(f"streams: FAILED: {failed}")
+    finally:
+        for app in run.apps:
+            app.close()
+        broker.close()
+        if passed and not options.keep:
+            shutil.rmtree(work)
+        else:
+            say(f"kept: {work}")
+    sys.exit(0 if passed else 1)
+
+
+if __name__ == "__main__":
+    main()
