@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# streams.sh: applications of Kafka Streams on Yeoul. A word count, at least once; it is stopped in the middle and started again, and
-# what it says in the end is what a plain computation over the same input says. See tests/compat/streams.
+# streams.sh: applications of Kafka Streams on Yeoul: a word count, and a join with windows. Each is ended in the middle (in order, or, of
+# exactly once, by SIGKILL) and started again; what it says in the end is what a plain computation over the same input says. See
+# tests/compat/streams.
 #
-#   streams.sh [--lines N] [--binary PATH] [--broker kafka] [--keep]
+#   streams.sh [--lines N] [--guarantees at_least_once|exactly_once_v2 ...] [--binary PATH] [--broker kafka] [--keep]
 #
 # --broker kafka: the same on the real Apache Kafka, to try the script itself. Brings the jars with Maven first and builds Yeoul unless
 # --binary names one. Uses a folder of its own under the system's temporary folder and free ports; leaves nothing when it passes.

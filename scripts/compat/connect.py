@@ -11,6 +11,8 @@ import tempfile
 import urllib.error
 import urllib.request
 
+from confluent_kafka import Consumer, TopicPartition
+
 import brokers
 from brokers import BrokerFailed
 from jvm import Failed, Jvm, say, wait_for
@@ -77,6 +79,24 @@ class Files:
         arrived = self.arrived()
         return all(arrived[f"{self.name} line {n}"] for n in range(self.count))
 
+    def check_once(self, address):
+        """Each line is in the topic once, in order, for who reads committed records."""
+        settings = {"bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False, "isolation.level": "read_committed"}
+        consumer, lines = Consumer(settings), []
+        consumer.assign([TopicPartition(self.name, 0, 0)])
+        wanted = [f"{self.name} line {n}" for n in range(self.count)]
+
+        def read(seconds):
+            found = [record.value().decode() for record in consumer.consume(1_000, timeout=seconds) if not record.error()]
+            lines.extend(found)
+            return found
+
+        wait_for(lambda: f"{len(lines)} lines of {self.name} can be read, of {self.count}", lambda: not read(0.5) and len(lines) >= self.count)
+        read(2)  # what is there too often
+        consumer.close()
+        if lines != wanted:
+            raise Failed(f"{self.name}: {len(lines)} lines in the topic, {len(set(lines))} different, of {self.count}")
+
     def told(self):
         arrived = self.arrived()
         missing = [n for n in range(self.count) if not arrived[f"{self.name} line {n}"]]
@@ -117,14 +137,18 @@ class Run:
         twice = sum(count - 1 for count in files.arrived().values())
         say(f"standalone: {files.count} lines through a topic into a file, the worker killed once; {twice} arrived twice")
 
-    def distributed(self):
-        each, pairs = self.options.lines // 3, [Files(self.work, name) for name in ("left", "right")]
-        settings = {"bootstrap.servers": self.broker.address, "group.id": "connect", "offset.flush.interval.ms": 500}
+    def distributed(self, exactly_once=False):
+        """Two workers share the tasks of two pairs of files; one is killed. With `exactly_once` the sources write in transactions."""
+        cluster = "exact" if exactly_once else "connect"
+        each, pairs = self.options.lines // 3, [Files(self.work, f"{cluster}-{name}") for name in ("left", "right")]
+        settings = {"bootstrap.servers": self.broker.address, "group.id": cluster, "offset.flush.interval.ms": 500}
+        if exactly_once:
+            settings |= {"exactly.once.source.support": "enabled", "consumer.isolation.level": "read_committed"}
         for kind in ("config", "offset", "status"):
-            settings |= {f"{kind}.storage.topic": f"connect-{kind}", f"{kind}.storage.replication.factor": 1}
+            settings |= {f"{kind}.storage.topic": f"{cluster}-{kind}", f"{kind}.storage.replication.factor": 1}
         # A worker that is gone is given up soon; by default it is waited for, a minute and five more.
         settings |= {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_000, "scheduled.rebalance.max.delay.ms": 1_000}
-        workers = [self.worker(name, "Distributed", settings) for name in ("worker-a", "worker-b")]
+        workers = [self.worker(name, "Distributed", settings) for name in (f"{cluster}-a", f"{cluster}-b")]
         for worker in workers:
             worker.start()
         first = workers[0]
@@ -136,7 +160,8 @@ class Run:
                 wait_for(lambda: f"no {body['name']}:\n{first.log()[-3000:]}", lambda: self.alive(workers) and first.ask("/connectors", body))
         self.wait_complete(workers, pairs)
         wait_for(lambda: f"tasks on both workers, not {self.places(first)}", lambda: len(set(self.places(first).values())) == 2)
-        say(f"distributed: {sum(files.count for files in pairs)} lines by {len(self.places(first))} tasks on two workers")
+        kind = "distributed, exactly once" if exactly_once else "distributed"
+        say(f"{kind}: {sum(files.count for files in pairs)} lines by {len(self.places(first))} tasks on two workers")
         for files in pairs:
             files.grow(each)
         workers[1].kill()
@@ -146,7 +171,10 @@ class Run:
         wait_for(lambda: f"all tasks on one worker, not {self.places(first)}", lambda: len(set(self.places(first).values())) == 1)
         first.end()
         twice = sum(count - 1 for files in pairs for count in files.arrived().values())
-        say(f"distributed: one worker killed, {sum(files.count for files in pairs)} lines by the other; {twice} arrived twice")
+        if exactly_once:
+            for files in pairs:
+                files.check_once(self.broker.address)
+        say(f"{kind}: one worker killed, {sum(files.count for files in pairs)} lines by the other; {twice} arrived twice")
 
     @staticmethod
     def alive(workers):
@@ -166,6 +194,8 @@ class Run:
     def all(self):
         self.standalone()
         self.distributed()
+        if self.options.exactly_once:
+            self.distributed(exactly_once=True)
 
 
 def main():
@@ -173,6 +203,7 @@ def main():
     parser.add_argument("--lines", type=int, default=30_000, help="lines of each file (default 30000)")
     parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
     parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
+    parser.add_argument("--exactly-once", action="store_true", help="a second cluster, whose sources write in transactions")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
     options = parser.parse_args()
     work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-connect-"))

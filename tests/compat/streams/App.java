@@ -21,7 +21,8 @@ import org.apache.kafka.streams.kstream.TimeWindows;
  * <pre>App count|join BOOTSTRAP GUARANTEE STATE_FOLDER</pre>
  *
  * count: words of the topic `lines`, counted into `counts`. join: `orders` (item, how many) priced by the table `prices` (item, price),
- * added up for each item and minute of the order's time into `revenue` (item@minute). Ends in order at SIGTERM.
+ * added up for each item and minute of the order's time into `revenue` (item@minute). Each topic's name ends in - and the guarantee.
+ * Ends in order at SIGTERM.
  */
 public final class App {
     private static final long MINUTE_MS = 60_000;
@@ -32,9 +33,9 @@ public final class App {
         String name = args[0];
         StreamsBuilder builder = new StreamsBuilder();
         if (name.equals("count")) {
-            count(builder);
+            count(builder, "-" + args[2]);
         } else {
-            join(builder);
+            join(builder, "-" + args[2]);
         }
         KafkaStreams streams = new KafkaStreams(builder.build(), settings(name, args[1], args[2], args[3]));
         CountDownLatch ended = new CountDownLatch(1);
@@ -52,26 +53,27 @@ public final class App {
         ended.await();
     }
 
-    private static void count(StreamsBuilder builder) {
-        builder.stream("lines", Consumed.with(Serdes.String(), Serdes.String()))
+    private static void count(StreamsBuilder builder, String end) {
+        builder.stream("lines" + end, Consumed.with(Serdes.String(), Serdes.String()))
             .flatMapValues(line -> Arrays.asList(line.split(" ")))
             .groupBy((key, word) -> word, Grouped.with(Serdes.String(), Serdes.String()))
             .count(Materialized.with(Serdes.String(), Serdes.Long()))
             .toStream()
             .mapValues(count -> Long.toString(count))
-            .to("counts", Produced.with(Serdes.String(), Serdes.String()));
+            .to("counts" + end, Produced.with(Serdes.String(), Serdes.String()));
     }
 
-    private static void join(StreamsBuilder builder) {
-        var prices = builder.table("prices", Consumed.with(Serdes.String(), Serdes.String()));
-        builder.stream("orders", Consumed.with(Serdes.String(), Serdes.String()))
+    private static void join(StreamsBuilder builder, String end) {
+        var prices = builder.table("prices" + end, Consumed.with(Serdes.String(), Serdes.String()));
+        builder.stream("orders" + end, Consumed.with(Serdes.String(), Serdes.String()))
             .join(prices, (many, price) -> Long.parseLong(many) * Long.parseLong(price), Joined.with(Serdes.String(), Serdes.String(), Serdes.String()))
             .groupByKey(Grouped.with(Serdes.String(), Serdes.Long()))
-            .windowedBy(TimeWindows.ofSizeWithNoGrace(Duration.ofMillis(MINUTE_MS)).advanceBy(Duration.ofMillis(MINUTE_MS)))
+            // The grace keeps every window while the application runs: what is restored after a kill is never too old to be kept.
+            .windowedBy(TimeWindows.ofSizeAndGrace(Duration.ofMillis(MINUTE_MS), Duration.ofDays(1)))
             .reduce(Long::sum, Materialized.with(Serdes.String(), Serdes.Long()))
             .toStream()
             .map((window, sum) -> KeyValue.pair(window.key() + "@" + window.window().start() / MINUTE_MS, Long.toString(sum)))
-            .to("revenue", Produced.with(Serdes.String(), Serdes.String()));
+            .to("revenue" + end, Produced.with(Serdes.String(), Serdes.String()));
     }
 
     private static Properties settings(String name, String bootstrap, String guarantee, String folder) {
