@@ -67,12 +67,12 @@ step_tools() {
 # The ecosystem: Kafka Connect, Kafka Streams, MirrorMaker 2.
 step_connect() {
   cargo build --release --locked --bin yeoul
-  "$ROOT/scripts/connect.sh" --lines 3000 --binary "$TARGET/release/yeoul"
+  "$ROOT/scripts/connect.sh" --lines 3000 --exactly-once --binary "$TARGET/release/yeoul"
 }
 
 step_streams() {
   cargo build --release --locked --bin yeoul
-  "$ROOT/scripts/streams.sh" --lines 6000 --binary "$TARGET/release/yeoul"
+  "$ROOT/scripts/streams.sh" --lines 3000 --binary "$TARGET/release/yeoul"
 }
 
 step_mirror() {

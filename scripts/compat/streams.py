@@ -155,7 +155,7 @@ def main():
     parser = argparse.ArgumentParser(prog="streams.sh")
     parser.add_argument("--lines", type=int, default=30_000, help="lines of text (default 30000)")
     guarantees = ["at_least_once", "exactly_once_v2"]
-    parser.add_argument("--guarantees", nargs="+", choices=guarantees, default=guarantees[:1], help="which to try (default at_least_once)")
+    parser.add_argument("--guarantees", nargs="+", choices=guarantees, default=guarantees, help="which to try (default: both)")
     parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
     parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
