@@ -11,6 +11,12 @@ use yeoul::protocol::messages::describe_transactions::{
 use yeoul::protocol::messages::end_txn::*;
 use yeoul::protocol::messages::init_producer_id::*;
 use yeoul::protocol::messages::list_transactions::ListTransactionsRequest;
+use yeoul::protocol::messages::txn_offset_commit::{
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
+use yeoul::protocol::messages::write_txn_markers::{
+    WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest,
+};
 use yeoul::testing::prng::Prng;
 
 use crate::duo::{Duo, Side};
@@ -64,6 +70,29 @@ pub fn play(duo: &mut Duo, prng: &mut Prng, round: u64, topics: &[String]) {
         }
         scene.fenced();
         scene.listed();
+        scene.positions();
+    }
+    markers(duo);
+}
+
+/// Ends of transactions in partitions that are not there.
+fn markers(duo: &mut Duo) {
+    for version in duo.versions::<WriteTxnMarkersRequest>() {
+        let topic = WritableTxnMarkerTopic {
+            name: "not-there".to_owned(),
+            partition_indexes: vec![0, 7],
+            ..Default::default()
+        };
+        let marker = WritableTxnMarker {
+            producer_id: 77,
+            producer_epoch: 1,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        duo.ask("not there", version, |_| WriteTxnMarkersRequest {
+            markers: vec![marker.clone()],
+            ..Default::default()
+        });
     }
 }
 
@@ -202,6 +231,39 @@ impl Scene<'_> {
                 ..Default::default()
             }
         });
+    }
+
+    /// A group's positions in a transaction, once they are part of it.
+    fn positions(&mut self) {
+        let Some(who) = self.init("positions", None) else { return };
+        self.add_offsets("positions", who);
+        let version = version::<TxnOffsetCommitRequest>(self.duo, self.at);
+        let partition = TxnOffsetCommitRequestPartition {
+            partition_index: 0,
+            committed_offset: 5,
+            committed_metadata: Some("a note".to_owned()),
+            ..Default::default()
+        };
+        let topics = vec![TxnOffsetCommitRequestTopic {
+            name: self.topic.clone(),
+            partitions: vec![partition],
+            ..Default::default()
+        }];
+        let id = self.id.clone();
+        for (step, who) in [("an old epoch", who.later(-1)), ("good", who)] {
+            self.duo.ask(step, version, |side| {
+                let (producer_id, producer_epoch) = who.of(side);
+                TxnOffsetCommitRequest {
+                    transactional_id: id.clone(),
+                    group_id: "dg".to_owned(),
+                    producer_id,
+                    producer_epoch,
+                    topics: topics.clone(),
+                    ..Default::default()
+                }
+            });
+        }
+        self.end("positions", who, true);
     }
 
     /// Ends a transaction; who the producer is then.
