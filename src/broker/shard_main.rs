@@ -29,9 +29,10 @@ use crate::io::file::IoError;
 use crate::io::real_directory::RealDirectory;
 use crate::io::real_file::Access;
 use crate::metadata::image::MetadataImage;
-use crate::metrics::commits;
 use crate::metrics::shard::ShardMetrics;
+use crate::metrics::{cleaning, commits};
 use crate::model::ids::ShardId;
+use crate::replica::cleaner;
 use crate::replica::driver::Driver;
 use crate::replica::fetch::Reader;
 use crate::replica::housekeeping::{self, Periods};
@@ -87,6 +88,8 @@ struct Main {
     log_shared: LogShared,
     /// When housekeeping is due.
     periods: Rc<Cell<Periods>>,
+    /// How logs are compacted.
+    cleaning: Rc<Cell<cleaner::Settings>>,
     /// The order to stop has come.
     stopping: Cell<bool>,
     /// Told when it has been carried out.
@@ -126,6 +129,10 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
     let periods = Rc::new(Cell::new(periods(&setup.config)));
     let keeping = housekeeping::run(Rc::clone(&replicas), Rc::clone(&periods));
     tasks::spawn(Queue::Housekeeping, keeping);
+    let cleaning = cleaner::Settings::of(&setup.config, shard.shards);
+    let cleaning = Rc::new(Cell::new(cleaning));
+    let cleaner = cleaner::run(Rc::clone(&replicas), Rc::clone(&cleaning));
+    tasks::spawn(Queue::Background, cleaner);
     watch_directory(&context.mesh, replicas, Rc::clone(&log_shared.fail_stop));
     let doors = Rc::new(Doors::new(Rc::clone(&shard), setup.sockets.clone(), context.stop.clone()));
     let main = Rc::new(Main {
@@ -137,6 +144,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         doors,
         log_shared,
         periods,
+        cleaning,
         stopping: Cell::new(false),
         closed: Event::new(),
     });
@@ -314,6 +322,7 @@ impl Main {
             }
         };
         self.periods.set(periods(&config));
+        self.cleaning.set(cleaner::Settings::of(&config, self.shard.shards));
         *self.driver.config.borrow_mut() = Arc::clone(&config);
         *self.shard.config.borrow_mut() = config;
     }
@@ -326,6 +335,7 @@ impl Main {
     fn metrics(&self) -> ShardMetrics {
         let mut metrics = self.shard.metrics.borrow().clone();
         metrics.commit = commits::counted();
+        metrics.cleaner = cleaning::counted();
         metrics.reactor = tasks::load();
         let replicas = self.driver.replicas.all();
         metrics.holding.partitions = replicas.len() as u64;

@@ -74,6 +74,24 @@ pub enum DirectMode {
     Never,
 }
 
+/// Rates from here on are no limit: no disk is faster.
+const IO_RATE_UNLIMITED: f64 = 1e15;
+
+/// How logs are compacted; memory and rate are of all shards together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CleanerConfig {
+    /// `log.cleaner.enable`.
+    pub enable: bool,
+    /// `log.cleaner.backoff.ms`.
+    pub backoff_ms: u64,
+    /// `log.cleaner.dedupe.buffer.size`, of all shards together.
+    pub dedupe_buffer_bytes: u64,
+    /// `log.cleaner.io.buffer.load.factor`, of a hundred, 1 to 99.
+    pub fill_percent: usize,
+    /// `log.cleaner.io.max.bytes.per.second`; `None`: no limit.
+    pub io_max_bytes_per_second: Option<f64>,
+}
+
 /// Every broker setting that Yeoul acts on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokerConfig {
@@ -137,6 +155,8 @@ pub struct BrokerConfig {
     pub socket_receive_buffer_bytes: Option<u32>,
     /// `socket.send.buffer.bytes`; `None`: the system's.
     pub socket_send_buffer_bytes: Option<u32>,
+    /// Compaction.
+    pub cleaner: CleanerConfig,
     /// Groups and their positions.
     pub groups: GroupConfig,
     /// Transactions and the topic that keeps them.
@@ -192,6 +212,7 @@ impl BrokerConfig {
             socket_listen_backlog_size: view.number("socket.listen.backlog.size"),
             socket_receive_buffer_bytes: view.buffer_bytes("socket.receive.buffer.bytes"),
             socket_send_buffer_bytes: view.buffer_bytes("socket.send.buffer.bytes"),
+            cleaner: view.cleaner(),
             groups: view.groups(),
             transactions: view.transactions(),
             message_max_bytes: view.number("message.max.bytes"),
@@ -420,6 +441,25 @@ impl<'a> View<'a> {
             topic_num_partitions: self.number("transaction.state.log.num.partitions"),
             topic_replication_factor: self.number("transaction.state.log.replication.factor"),
             topic_segment_bytes: self.number("transaction.state.log.segment.bytes"),
+        }
+    }
+
+    fn double(&self, name: &str) -> f64 {
+        value::double(Self::setting(name), self.word(name)).expect("L2: checked")
+    }
+
+    fn cleaner(&self) -> CleanerConfig {
+        let percents = 1..=99u32;
+        let factor = self.double("log.cleaner.io.buffer.load.factor");
+        let filled = percents.filter(|percent| f64::from(*percent) <= factor * 100.0 + 1e-6);
+        CleanerConfig {
+            enable: self.boolean("log.cleaner.enable"),
+            backoff_ms: u64::try_from(self.integer("log.cleaner.backoff.ms")).unwrap_or(0),
+            dedupe_buffer_bytes: u64::try_from(self.integer("log.cleaner.dedupe.buffer.size"))
+                .unwrap_or(0),
+            fill_percent: filled.count().max(1),
+            io_max_bytes_per_second: Some(self.double("log.cleaner.io.max.bytes.per.second"))
+                .filter(|rate| *rate < IO_RATE_UNLIMITED),
         }
     }
 

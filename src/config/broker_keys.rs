@@ -258,22 +258,78 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         "Addresses to listen on, NAME://HOST:PORT; port 0 takes any free one.",
     )
     .legal(Legal::NotEmpty),
-    described("log.cleaner.delete.retention.ms", Kind::Long, Some("86400000"))
-        .legal(Legal::AtLeast(0))
-        .unit(Unit::Ms)
-        .dynamic(),
-    described("log.cleaner.enable", Kind::Boolean, Some("true")),
-    described("log.cleaner.max.compaction.lag.ms", Kind::Long, Some(LONG_MAX))
-        .legal(Legal::AtLeast(1))
-        .unit(Unit::Ms)
-        .dynamic(),
-    described("log.cleaner.min.cleanable.ratio", Kind::Double, Some("0.5"))
-        .legal(Legal::Ratio)
-        .dynamic(),
-    described("log.cleaner.min.compaction.lag.ms", Kind::Long, Some("0"))
-        .legal(Legal::AtLeast(0))
-        .unit(Unit::Ms)
-        .dynamic(),
+    honoured(
+        "log.cleaner.backoff.ms",
+        Kind::Long,
+        Some("15000"),
+        "How long a shard's cleaner sleeps when no log is to be compacted.",
+    )
+    .legal(Legal::AtLeast(0))
+    .unit(Unit::Ms)
+    .dynamic(),
+    honoured(
+        "log.cleaner.dedupe.buffer.size",
+        Kind::Long,
+        Some("134217728"),
+        "Memory for the keys of logs that are being compacted, of all shards together.",
+    )
+    .unit(Unit::Bytes)
+    .dynamic(),
+    honoured(
+        "log.cleaner.delete.retention.ms",
+        Kind::Long,
+        Some("86400000"),
+        "Default of the topic setting delete.retention.ms.",
+    )
+    .legal(Legal::AtLeast(0))
+    .unit(Unit::Ms)
+    .dynamic(),
+    honoured(
+        "log.cleaner.enable",
+        Kind::Boolean,
+        Some("true"),
+        "Whether logs with cleanup.policy=compact are compacted.",
+    ),
+    honoured(
+        "log.cleaner.io.buffer.load.factor",
+        Kind::Double,
+        Some("0.9"),
+        "How full the memory for keys may become.",
+    )
+    .dynamic(),
+    honoured(
+        "log.cleaner.io.max.bytes.per.second",
+        Kind::Double,
+        Some("1.7976931348623157E308"),
+        "Bytes that compaction reads and writes a second, of all shards together.",
+    )
+    .dynamic(),
+    honoured(
+        "log.cleaner.max.compaction.lag.ms",
+        Kind::Long,
+        Some(LONG_MAX),
+        "Default of the topic setting max.compaction.lag.ms.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms)
+    .dynamic(),
+    honoured(
+        "log.cleaner.min.cleanable.ratio",
+        Kind::Double,
+        Some("0.5"),
+        "Default of the topic setting min.cleanable.dirty.ratio.",
+    )
+    .legal(Legal::Ratio)
+    .dynamic(),
+    honoured(
+        "log.cleaner.min.compaction.lag.ms",
+        Kind::Long,
+        Some("0"),
+        "Default of the topic setting min.compaction.lag.ms.",
+    )
+    .legal(Legal::AtLeast(0))
+    .unit(Unit::Ms)
+    .dynamic(),
     described("log.cleaner.threads", Kind::Int, Some("1")).dynamic(),
     honoured(
         "log.cleanup.policy",

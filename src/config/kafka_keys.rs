@@ -94,12 +94,7 @@ pub const KAFKA_SETTINGS: &[Setting] = &[
     described("initial.broker.registration.timeout.ms", Kind::Int, Some("60000")).unit(Unit::Ms),
     refused("kafka.metrics.polling.interval.secs", Kind::Int, Some("10")),
     refused("kafka.metrics.reporters", Kind::List, Some("")),
-    described("log.cleaner.backoff.ms", Kind::Long, Some("15000")).unit(Unit::Ms).dynamic(),
-    described("log.cleaner.dedupe.buffer.size", Kind::Long, Some("134217728")).dynamic(),
-    described("log.cleaner.io.buffer.load.factor", Kind::Double, Some("0.9")).dynamic(),
     described("log.cleaner.io.buffer.size", Kind::Int, Some("524288")).dynamic(),
-    described("log.cleaner.io.max.bytes.per.second", Kind::Double, Some("1.7976931348623157E308"))
-        .dynamic(),
     described("log.dir.failure.timeout.ms", Kind::Long, Some("30000")).unit(Unit::Ms),
     described("log.flush.offset.checkpoint.interval.ms", Kind::Int, Some("60000")).unit(Unit::Ms),
     described("log.flush.scheduler.interval.ms", Kind::Long, Some("9223372036854775807"))

@@ -72,7 +72,7 @@ pub enum FlushPolicy {
     },
 }
 
-/// Every setting of a topic that Yeoul acts on, or will with compaction.
+/// Every setting of a topic that Yeoul acts on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
     /// `cleanup.policy`.

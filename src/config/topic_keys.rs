@@ -108,8 +108,7 @@ pub const TOPIC_SETTINGS: &[Setting] = &[
     )
     .legal(Legal::AtLeast(0))
     .unit(Unit::Ms)
-    .synonym("log.cleaner.delete.retention.ms")
-    .described_only(),
+    .synonym("log.cleaner.delete.retention.ms"),
     row(
         "file.delete.delay.ms",
         Kind::Long,
@@ -182,8 +181,7 @@ pub const TOPIC_SETTINGS: &[Setting] = &[
     )
     .legal(Legal::AtLeast(1))
     .unit(Unit::Ms)
-    .synonym("log.cleaner.max.compaction.lag.ms")
-    .described_only(),
+    .synonym("log.cleaner.max.compaction.lag.ms"),
     row(
         "max.message.bytes",
         Kind::Int,
@@ -226,8 +224,7 @@ pub const TOPIC_SETTINGS: &[Setting] = &[
         "Share of uncompacted bytes from which a log is compacted.",
     )
     .legal(Legal::Ratio)
-    .synonym("log.cleaner.min.cleanable.ratio")
-    .described_only(),
+    .synonym("log.cleaner.min.cleanable.ratio"),
     row(
         "min.compaction.lag.ms",
         Kind::Long,
@@ -236,8 +233,7 @@ pub const TOPIC_SETTINGS: &[Setting] = &[
     )
     .legal(Legal::AtLeast(0))
     .unit(Unit::Ms)
-    .synonym("log.cleaner.min.compaction.lag.ms")
-    .described_only(),
+    .synonym("log.cleaner.min.compaction.lag.ms"),
     row(
         "min.insync.replicas",
         Kind::Int,

@@ -139,6 +139,7 @@ impl Collector for Scrape {
         families.connections()?;
         families.records()?;
         families.commits()?;
+        families.cleaner()?;
         families.reactors()?;
         families.holdings()?;
         families.group_lags()?;
@@ -242,6 +243,29 @@ impl Families<'_, '_> {
         self.histogram(&family, &SIZE, |m| &m.commit.bytes_a_sync)?;
         let family = ("storage_failures", "Writes and syncs that failed", None);
         self.counter(&family, |m| m.commit.failures)
+    }
+
+    /// Kafka's names of its `LogCleaner` and `LogCleanerManager`, in base units.
+    fn cleaner(&mut self) -> fmt::Result {
+        let bytes = Some(Unit::Bytes);
+        let family = ("kafka_log_cleaner_read", "Bytes read by compaction", bytes.clone());
+        self.counter(&family, |m| m.cleaner.read_bytes)?;
+        let family = ("kafka_log_cleaner_written", "Bytes written by compaction", bytes);
+        self.counter(&family, |m| m.cleaner.written_bytes)?;
+        let family = ("kafka_log_cleaner_clean_time", "One pass over one log", Some(Unit::Seconds));
+        self.histogram(&family, &LATENCY, |m| &m.cleaner.pass_us)?;
+        let name = "kafka_log_cleaner_max_buffer_utilization_percent";
+        self.gauge(&(name, "Fill of the last map of keys", None), |m| m.cleaner.map_percent)?;
+        let family = ("kafka_log_cleaner_max_dirty_percent", "Largest dirty part of a log", None);
+        self.gauge(&family, |m| m.cleaner.max_dirty_percent)?;
+        let name = "kafka_log_cleaner_max_compaction_delay_ms";
+        let family = (name, "Longest wait past max.compaction.lag.ms", None);
+        self.gauge(&family, |m| m.cleaner.max_compaction_delay_ms)?;
+        let name = "kafka_log_cleaner_uncleanable_partitions_count";
+        let family = (name, "Logs not compacted because they are damaged", None);
+        self.gauge(&family, |m| m.cleaner.uncleanable_partitions)?;
+        let name = "kafka_log_cleaner_last_run_timestamp_ms";
+        self.gauge(&(name, "When work was last looked for", None), |m| m.cleaner.last_run_ms)
     }
 
     fn reactors(&mut self) -> fmt::Result {

@@ -4,6 +4,7 @@
 //! asks for a clone once a scrape, merges, and prints with [`exposition`]. No clock is read here:
 //! durations are handed in.
 
+pub mod cleaning;
 pub mod commits;
 pub mod distribution;
 pub mod group_lag;

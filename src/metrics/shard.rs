@@ -93,6 +93,27 @@ pub struct CommitMetrics {
     pub failures: u64,
 }
 
+/// Compaction of the shard's logs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CleanerMetrics {
+    /// Bytes read from segments.
+    pub read_bytes: u64,
+    /// Bytes written to new segments.
+    pub written_bytes: u64,
+    /// Microseconds of one pass over one log.
+    pub pass_us: Distribution,
+    /// Gauge: how full the map of keys was in the last pass, in percent.
+    pub map_percent: u64,
+    /// Gauge: the largest dirty part of a log, in percent, rounded up.
+    pub max_dirty_percent: u64,
+    /// Gauge: the longest time that a record has waited past `max.compaction.lag.ms`.
+    pub max_compaction_delay_ms: u64,
+    /// Gauge: logs that cannot be compacted because they are damaged.
+    pub uncleanable_partitions: u64,
+    /// Gauge: when the cleaner last looked for work, in milliseconds since 1970.
+    pub last_run_ms: u64,
+}
+
 /// How the shard spends its time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReactorMetrics {
@@ -150,6 +171,8 @@ pub struct ShardMetrics {
     pub fetch: FetchMetrics,
     /// Writes and syncs.
     pub commit: CommitMetrics,
+    /// Compaction.
+    pub cleaner: CleanerMetrics,
     /// Time.
     pub reactor: ReactorMetrics,
     /// Holdings.
@@ -191,6 +214,7 @@ impl ShardMetrics {
         merge_produce(&mut self.produce, &other.produce);
         merge_fetch(&mut self.fetch, &other.fetch);
         merge_commit(&mut self.commit, &other.commit);
+        merge_cleaner(&mut self.cleaner, &other.cleaner);
         merge_reactor(&mut self.reactor, &other.reactor);
         self.holding.partitions += other.holding.partitions;
         self.holding.log_bytes += other.holding.log_bytes;
@@ -235,6 +259,19 @@ fn merge_commit(ours: &mut CommitMetrics, theirs: &CommitMetrics) {
     ours.failures += theirs.failures;
 }
 
+/// The worst log, and the shard that looked last, say how all fare.
+fn merge_cleaner(ours: &mut CleanerMetrics, theirs: &CleanerMetrics) {
+    ours.read_bytes += theirs.read_bytes;
+    ours.written_bytes += theirs.written_bytes;
+    ours.pass_us.merge(&theirs.pass_us);
+    ours.map_percent = ours.map_percent.max(theirs.map_percent);
+    ours.max_dirty_percent = ours.max_dirty_percent.max(theirs.max_dirty_percent);
+    let delay_ms = theirs.max_compaction_delay_ms;
+    ours.max_compaction_delay_ms = ours.max_compaction_delay_ms.max(delay_ms);
+    ours.uncleanable_partitions += theirs.uncleanable_partitions;
+    ours.last_run_ms = ours.last_run_ms.max(theirs.last_run_ms);
+}
+
 fn merge_reactor(ours: &mut ReactorMetrics, theirs: &ReactorMetrics) {
     ours.busy_us += theirs.busy_us;
     ours.polls += theirs.polls;
@@ -263,6 +300,9 @@ mod tests {
             shard.commit.batches_a_sync.record(4);
             shard.commit.bytes_a_sync.record(4_000);
             shard.reactor.hop_us.record(20);
+            shard.cleaner.read_bytes += 5;
+            shard.cleaner.max_dirty_percent = latency_us / 10;
+            shard.cleaner.uncleanable_partitions = 1;
             shard.reactor.parks += 7;
             shard.answered(AnsweredRequest {
                 api_key: 0,
@@ -280,6 +320,8 @@ mod tests {
         assert_eq!((total.connections.open, total.connections.accepted), (1, 2));
         assert_eq!((total.produce.records, total.produce.bytes), (20, 2_000));
         assert_eq!(total.commit.bytes_a_sync.sum(), 8_000);
+        assert_eq!((total.cleaner.read_bytes, total.cleaner.uncleanable_partitions), (10, 2));
+        assert_eq!(total.cleaner.max_dirty_percent, 30);
         assert_eq!((total.reactor.hop_us.count(), total.reactor.parks), (2, 14));
     }
 }

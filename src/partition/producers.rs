@@ -290,6 +290,18 @@ impl ProducerState {
         })
     }
 
+    /// What each producer goes on from: its epoch, and the last offset of its last batch in it;
+    /// `None` if only a marker is of that epoch. Compaction keeps these batches (P35).
+    pub fn last_writes(
+        &self,
+    ) -> impl Iterator<Item = (ProducerId, ProducerEpoch, Option<Offset>)> + '_ {
+        self.producers.iter().map(|(&id, producer)| {
+            let last = producer.kept().last();
+            let end = last.map(|batch| batch.base_offset.plus(i64::from(batch.offset_delta)));
+            (id, producer.epoch, end)
+        })
+    }
+
     /// Judges a client's batch before its append; its offsets are not looked at.
     /// Errors: [`ProducerError`], the producer's doing. Source: `protocol.md` P32, P33.
     pub fn check(&self, info: &BatchInfo) -> Result<Sequenced, ProducerError> {

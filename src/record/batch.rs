@@ -177,6 +177,18 @@ impl Attributes {
         Attributes(self.0 | Self::TRANSACTIONAL)
     }
 
+    /// The same, its base timestamp being a delete horizon.
+    #[must_use]
+    pub fn with_delete_horizon(self) -> Attributes {
+        Attributes(self.0 | Self::DELETE_HORIZON)
+    }
+
+    /// The same without a delete horizon.
+    #[must_use]
+    pub fn without_delete_horizon(self) -> Attributes {
+        Attributes(self.0 & !Self::DELETE_HORIZON)
+    }
+
     /// The same, marked as holding control records.
     #[must_use]
     pub fn with_control(self) -> Attributes {

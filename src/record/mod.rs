@@ -13,6 +13,7 @@ pub mod control;
 pub mod crc;
 pub mod records;
 pub mod refusal;
+pub mod sieve;
 pub mod validate;
 pub mod varint;
 

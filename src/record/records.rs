@@ -119,6 +119,11 @@ impl<'a> Records<'a> {
         Records { rest: payload, claimed, found: 0, failed: false }
     }
 
+    /// The bytes not walked yet: what a record takes is the difference.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     #[inline]
     fn step(&mut self) -> Result<Record<'a>, RecordError> {
         if self.rest.is_empty() {

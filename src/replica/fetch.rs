@@ -88,25 +88,26 @@ impl Reader {
         let nothing = view.diverging.is_some()
             || view.end <= item.fetch_offset
             || (spec.max_bytes == 0 && !min_one);
-        let read = match nothing {
-            true => Read::default(),
-            false => match replica.log.read(spec).await {
-                Ok(read) => read,
-                // Retention passed the reader between the look and the read.
-                Err(LogError::OutOfRange { .. }) => return failed(ReadFailure::OffsetOutOfRange),
-                Err(LogError::Offline | LogError::DiskFull | LogError::Damaged { .. }) => {
-                    return failed(ReadFailure::Storage);
-                }
-            },
+        let found = loop {
+            let replaced = replica.log.replaced();
+            let read = match nothing {
+                true => Ok(Read { next_offset: item.fetch_offset, ..Read::default() }),
+                false => read_log(&replica, spec).await,
+            };
+            let Ok(read) = read else { break read.map(|read| (read, None)) };
+            let aborted = aborted(&replica, item, &view, read.next_offset, request.isolation).await;
+            // What was read of segments that compaction has replaced since may be of transactions
+            // that it dropped, and that nobody names any more: the new ones are read.
+            if request.isolation == Isolation::ReadUncommitted || replaced == replica.log.replaced()
+            {
+                break aborted.map(|aborted| (read, aborted));
+            }
         };
-        if make_resident(&read.slices).await.is_err() {
-            return failed(ReadFailure::Storage);
-        }
-        let next_offset = if nothing { item.fetch_offset } else { read.next_offset };
-        let aborted = match aborted(&replica, item, &view, next_offset, request.isolation).await {
-            Ok(aborted) => aborted,
+        let (read, aborted) = match found {
+            Ok(found) => found,
             Err(failure) => return failed(failure),
         };
+        let next_offset = read.next_offset;
         ReadAnswer {
             bytes: read.bytes,
             more: view.diverging.is_none() && next_offset < view.end,
@@ -118,6 +119,19 @@ impl Reader {
             aborted,
         }
     }
+}
+
+async fn read_log(replica: &Replica, spec: LogRead) -> Result<Read, ReadFailure> {
+    let read = match replica.log.read(spec).await {
+        Ok(read) => read,
+        // Retention passed the reader between the look and the read.
+        Err(LogError::OutOfRange { .. }) => return Err(ReadFailure::OffsetOutOfRange),
+        Err(LogError::Offline | LogError::DiskFull | LogError::Damaged { .. }) => {
+            return Err(ReadFailure::Storage);
+        }
+    };
+    make_resident(&read.slices).await.map_err(|_| ReadFailure::Storage)?;
+    Ok(read)
 }
 
 /// The aborted transactions up to `next_offset`, for who reads committed records (F3).

@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod append;
+pub mod cleaner;
 pub mod driver;
 pub mod fetch;
 pub mod housekeeping;

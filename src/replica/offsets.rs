@@ -97,7 +97,9 @@ async fn at_time(
 /// was accepted by another broker's rules: its first offset is the best answer there is.
 fn record_at(batch: &Found, time: Timestamp, end: Offset) -> Option<(Offset, Timestamp)> {
     let info = &batch.info;
-    if info.attributes.timestamp_type() == TimestampType::LogAppendTime {
+    let logged = info.attributes.timestamp_type() == TimestampType::LogAppendTime;
+    let whole = i64::from(info.record_count) == info.offset_count(); // never compacted
+    if logged && whole {
         return (info.max_timestamp >= time).then_some((info.base_offset, info.max_timestamp));
     }
     let Ok(first) = Batch::first(&batch.bytes) else {
@@ -116,7 +118,8 @@ fn record_at(batch: &Found, time: Timestamp, end: Offset) -> Option<(Offset, Tim
     let records = Records::new(payload, count).filter_map(Result::ok);
     let at = records.map(|record| {
         let offset = info.base_offset.plus(i64::from(record.offset_delta));
-        (offset, Timestamp(info.base_timestamp.0.saturating_add(record.timestamp_delta)))
+        let own = Timestamp(info.base_timestamp.0.saturating_add(record.timestamp_delta));
+        (offset, if logged { info.max_timestamp } else { own })
     });
     at.filter(|(offset, _)| *offset < end).find(|(_, timestamp)| *timestamp >= time)
 }

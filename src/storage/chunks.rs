@@ -17,15 +17,15 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::model::offset::Offset;
+use crate::storage::segment::Key;
 
 /// Where a chunk is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// The log, by its number in the budget.
     pub(super) log: u64,
-    /// Base offset of the segment.
-    pub(super) segment: Offset,
+    /// Which bytes.
+    pub(super) segment: Key,
     /// Position of the first byte in the segment.
     pub(super) position: u64,
 }
@@ -107,11 +107,17 @@ impl Chunks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::offset::Offset;
+    use crate::storage::segment::Chain;
 
     const SHARE: usize = 100;
 
     fn place(log: u64, position: u64) -> Place {
-        Place { log, segment: Offset(0), position }
+        Place {
+            log,
+            segment: Key { base: Offset(0), version: 0, chain: Chain::Unbroken },
+            position,
+        }
     }
 
     fn bytes(length: usize) -> Bytes {

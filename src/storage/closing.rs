@@ -11,6 +11,7 @@ use crate::io::directory::Directory;
 use crate::io::file::{File, IoError};
 use crate::storage::appender::Derived;
 use crate::storage::checkpoint::CHECKPOINT_NAME;
+use crate::storage::compaction::manifest::MANIFEST_NAME;
 use crate::storage::epochs::EPOCHS_NAME;
 use crate::storage::log::{Inner, Life, Log, LogError};
 use crate::storage::names::{self, Name};
@@ -27,6 +28,7 @@ impl<D: Directory> Log<D> {
         inner.check_open()?;
         inner.state.borrow_mut().life = Life::Closing;
         inner.work.notify();
+        let still = inner.compaction.enter().await; // it sees the log closing, and ends
         let flushed = inner.flush_to_close().await;
         let held = inner.maintenance.enter().await;
         let pause = inner.pause().await?;
@@ -35,7 +37,7 @@ impl<D: Directory> Log<D> {
             Err(error) => Err(error),
         };
         inner.end();
-        drop((pause, held));
+        drop((pause, held, still));
         result
     }
 
@@ -46,11 +48,12 @@ impl<D: Directory> Log<D> {
         let inner = &self.inner;
         inner.check_open()?;
         inner.state.borrow_mut().life = Life::Closing;
+        let still = inner.compaction.enter().await;
         let held = inner.maintenance.enter().await;
         let pause = inner.pause().await?;
         let result = inner.remove_all().await.map_err(|error| inner.fail_hard(error));
         inner.end();
-        drop((pause, held));
+        drop((pause, held, still));
         result
     }
 }
@@ -100,8 +103,9 @@ impl<D: Directory> Inner<D> {
     async fn remove_all(&self) -> Result<(), IoError> {
         for name in self.directory.list().await? {
             let ours = match names::parse(&name) {
-                Name::Segment(_) | Name::Index(_) | Name::Snapshot(_) | Name::Spare => true,
-                Name::Other => name == CHECKPOINT_NAME || name == EPOCHS_NAME,
+                Name::Segment(_) | Name::Index(_) | Name::Snapshot(_) => true,
+                Name::Spare | Name::Cleaned(_) => true,
+                Name::Other => [CHECKPOINT_NAME, EPOCHS_NAME, MANIFEST_NAME].contains(&&*name),
             };
             if ours {
                 remove_if_there(&self.directory, &name).await?;

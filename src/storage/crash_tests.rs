@@ -572,7 +572,7 @@ impl Drop for Context {
 #[test]
 fn a_crash_at_any_write_or_sync_loses_nothing_acknowledged() {
     let tally = RefCell::new(Tally::default());
-    for seed in seeds(12) {
+    for seed in seeds(16) {
         let changes = run(seed.0, None, &tally).disk.changes();
         assert!(changes > 5, "the workload does something");
         for crash_at in 1..=changes {

@@ -29,11 +29,12 @@ use crate::record::batch::{BatchInfo, HEADER_BYTES};
 use crate::record::control::EndMarker;
 use crate::storage::appender::WriteInFlight;
 use crate::storage::checkpoint::CheckpointFile;
+use crate::storage::compaction::manifest::{Compacted, ManifestFile};
 use crate::storage::epochs::EpochTable;
 use crate::storage::options::{FailStop, LogOptions, PROVEN_BYTES_MAX, QUEUED_BYTES_MAX};
 use crate::storage::plan::Jobs;
 use crate::storage::read_ahead::ReadAhead;
-use crate::storage::segment::{Mark, Segment, Slot};
+use crate::storage::segment::{Key, Mark, Segment, Slot};
 use crate::storage::signal::{Gate, Signal};
 use crate::storage::tail::{Tail, TailBatch, TailBudget, TailRead};
 
@@ -138,6 +139,11 @@ pub(super) struct Inner<D: Directory> {
     pub(super) checkpoint_gate: Gate,
     /// Held by truncation, retention, snapshots, closing: one at a time.
     pub(super) maintenance: Gate,
+    /// Held by compaction as long as it goes on; closing waits for it.
+    pub(super) compaction: Gate,
+    /// Held while an index that had to be made again is saved, and while a segment is replaced.
+    pub(super) index_gate: Gate,
+    pub(super) manifest: ManifestFile<D::File>,
     pub(super) fail_stop: Rc<FailStop>,
     #[allow(clippy::type_complexity)] // a callback, named once
     pub(super) on_durable: RefCell<Option<Rc<dyn Fn(Offset)>>>,
@@ -174,6 +180,10 @@ pub(super) struct State<F> {
     pub(super) disk_full: Option<Timestamp>,
     pub(super) life: Life,
     pub(super) read_ahead: ReadAhead,
+    /// Segments replaced by compaction since the log was opened.
+    pub(super) replaced: u64,
+    /// What compaction has done so far.
+    pub(super) compacted: Compacted,
 }
 
 /// Whether the log takes appends.
@@ -195,6 +205,11 @@ impl<F> State<F> {
     pub(super) fn segment(&mut self, base: Offset) -> Option<&mut Segment<F>> {
         let at = self.segments.binary_search_by_key(&base, |segment| segment.base).ok()?;
         self.segments.get_mut(at)
+    }
+
+    /// The segment whose bytes `key` names; it may have been removed or replaced meanwhile.
+    pub(super) fn keyed(&mut self, key: Key) -> Option<&mut Segment<F>> {
+        self.segment(key.base).filter(|segment| segment.version == key.version)
     }
 
     /// The segment that holds `offset`, if any does.

@@ -18,6 +18,7 @@ pub mod tail;
 mod checkpoint;
 mod chunks;
 mod closing;
+pub mod compaction;
 mod epochs;
 pub mod lookup;
 mod names;

@@ -11,6 +11,8 @@ pub(super) enum Name {
     Index(Offset),
     /// `%020d.snapshot`
     Snapshot(Offset),
+    /// `%020d.log.cleaned`: what compaction makes of the segments from that offset on
+    Cleaned(Offset),
     /// A segment made ahead of its use.
     Spare,
     /// Anything else: checkpoints, or not ours.
@@ -22,6 +24,10 @@ pub(super) const SPARE_NAME: &str = "spare.segment";
 
 pub(super) fn segment(base: Offset) -> String {
     format!("{:020}.log", base.0)
+}
+
+pub(super) fn cleaned(base: Offset) -> String {
+    format!("{:020}.log.cleaned", base.0)
 }
 
 pub(super) fn index(base: Offset) -> String {
@@ -43,6 +49,7 @@ pub(super) fn parse(name: &str) -> Name {
     let Ok(number) = digits.parse::<i64>() else { return Name::Other };
     match kind {
         "log" => Name::Segment(Offset(number)),
+        "log.cleaned" => Name::Cleaned(Offset(number)),
         "index" => Name::Index(Offset(number)),
         "snapshot" => Name::Snapshot(Offset(number)),
         _ => Name::Other,
@@ -57,6 +64,7 @@ mod tests {
     fn names_are_kafkas() {
         assert_eq!(segment(Offset(42)), "00000000000000000042.log");
         assert_eq!(parse(&segment(Offset(42))), Name::Segment(Offset(42)));
+        assert_eq!(parse(&cleaned(Offset(7))), Name::Cleaned(Offset(7)));
         assert_eq!(parse(&index(Offset(0))), Name::Index(Offset(0)));
         assert_eq!(parse(&snapshot(Offset(i64::MAX))), Name::Snapshot(Offset(i64::MAX)));
         for other in ["99999999999999999999.log", "1.log", "log-checkpoint", "x", ""] {

@@ -9,7 +9,7 @@
 
 use std::cell::Cell;
 
-use crate::config::topic::{FlushPolicy, TopicConfig};
+use crate::config::topic::{CleanupPolicy, FlushPolicy, TopicConfig};
 use crate::io::file::IoError;
 use crate::storage::signal::Signal;
 
@@ -54,10 +54,12 @@ pub struct LogOptions {
 impl LogOptions {
     /// The part of a topic's settings that its logs act on.
     pub fn from_topic(topic: &TopicConfig) -> LogOptions {
-        let delete = topic.cleanup_policy.delete;
+        let CleanupPolicy { delete, compact } = topic.cleanup_policy;
+        // A record can be compacted only once its segment is closed.
+        let age_ms_max = if compact { topic.max_compaction_lag_ms } else { u64::MAX };
         LogOptions {
             segment_bytes: topic.segment_bytes,
-            segment_ms: topic.segment_ms,
+            segment_ms: topic.segment_ms.min(age_ms_max),
             index_bytes: topic.segment_index_bytes,
             index_interval_bytes: topic.index_interval_bytes,
             flush: topic.flush,

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 
 use crate::model::offset::Offset;
-use crate::storage::segment::Mark;
+use crate::storage::segment::{Key, Mark};
 
 /// Chunks that are kept ready in front of a sequential reader.
 pub(super) const CHUNKS_AHEAD: u64 = 2;
@@ -27,8 +27,8 @@ const WANTED_MAX: usize = 8;
 /// A part of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Range {
-    /// Base offset of the segment.
-    pub(super) segment: Offset,
+    /// Which segment's bytes.
+    pub(super) segment: Key,
     /// First byte.
     pub(super) position: u64,
     /// Bytes, 1 or more.
@@ -36,7 +36,7 @@ pub(super) struct Range {
 }
 
 impl Range {
-    fn holds(&self, segment: Offset, position: u64) -> bool {
+    fn holds(&self, segment: Key, position: u64) -> bool {
         let end = self.position + self.length as u64;
         self.segment == segment && (self.position..end).contains(&position)
     }
@@ -46,21 +46,21 @@ impl Range {
 #[derive(Debug, Default)]
 pub(super) struct ReadAhead {
     /// Where reads ended, the latest at the back.
-    ends: VecDeque<(Offset, Mark)>,
+    ends: VecDeque<(Key, Mark)>,
     wanted: VecDeque<Range>,
     in_flight: Vec<Range>,
 }
 
 impl ReadAhead {
     /// Where in `segment` a reader that asks for `offset` stopped before: it goes on.
-    pub(super) fn resume(&self, segment: Offset, offset: Offset) -> Option<Mark> {
+    pub(super) fn resume(&self, segment: Key, offset: Offset) -> Option<Mark> {
         let known = self.ends.iter().rev();
-        let mut ends = known.filter(|(base, end)| *base == segment && end.offset == offset);
+        let mut ends = known.filter(|(key, end)| *key == segment && end.offset == offset);
         ends.next().map(|(_, end)| *end)
     }
 
     /// Notes that a read in `segment` ended at `end`.
-    pub(super) fn ended(&mut self, segment: Offset, end: Mark) {
+    pub(super) fn ended(&mut self, segment: Key, end: Mark) {
         self.ends.retain(|known| *known != (segment, end));
         if self.ends.len() == READERS_MAX {
             self.ends.pop_front();
@@ -92,7 +92,7 @@ impl ReadAhead {
     }
 
     /// Whether the byte at `position` is being read.
-    pub(super) fn reads(&self, segment: Offset, position: u64) -> bool {
+    pub(super) fn reads(&self, segment: Key, position: u64) -> bool {
         self.in_flight.iter().any(|range| range.holds(segment, position))
     }
 
@@ -106,26 +106,31 @@ impl ReadAhead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::segment::Chain;
+
+    fn key(base: i64) -> Key {
+        Key { base: Offset(base), version: 0, chain: Chain::Unbroken }
+    }
 
     fn mark(position: u64, offset: i64) -> Mark {
         Mark { position, offset: Offset(offset) }
     }
 
     fn range(position: u64) -> Range {
-        Range { segment: Offset(0), position, length: 100 }
+        Range { segment: key(0), position, length: 100 }
     }
 
     #[test]
     fn a_reader_resumes_where_it_ended_and_only_there() {
         let mut ahead = ReadAhead::default();
-        ahead.ended(Offset(0), mark(300, 7));
-        assert_eq!(ahead.resume(Offset(0), Offset(7)), Some(mark(300, 7)));
-        assert_eq!(ahead.resume(Offset(0), Offset(8)), None);
-        assert_eq!(ahead.resume(Offset(7), Offset(7)), None);
+        ahead.ended(key(0), mark(300, 7));
+        assert_eq!(ahead.resume(key(0), Offset(7)), Some(mark(300, 7)));
+        assert_eq!(ahead.resume(key(0), Offset(8)), None);
+        assert_eq!(ahead.resume(key(7), Offset(7)), None);
         for other in 0..READERS_MAX as i64 {
-            ahead.ended(Offset(100), mark(0, other));
+            ahead.ended(key(100), mark(0, other));
         }
-        assert_eq!(ahead.resume(Offset(0), Offset(7)), None);
+        assert_eq!(ahead.resume(key(0), Offset(7)), None);
     }
 
     #[test]
@@ -134,10 +139,10 @@ mod tests {
         assert!(ahead.want(range(0)) && !ahead.want(range(0)));
         assert_eq!(ahead.next(), Some(range(0)));
         assert!(!ahead.want(range(0)));
-        assert!(ahead.reads(Offset(0), 99) && !ahead.reads(Offset(0), 100));
-        assert!(!ahead.reads(Offset(1), 50));
+        assert!(ahead.reads(key(0), 99) && !ahead.reads(key(0), 100));
+        assert!(!ahead.reads(key(1), 50));
         ahead.done(range(0));
-        assert!(!ahead.reads(Offset(0), 50) && ahead.want(range(0)));
+        assert!(!ahead.reads(key(0), 50) && ahead.want(range(0)));
     }
 
     #[test]

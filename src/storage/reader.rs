@@ -24,8 +24,8 @@ use crate::record::batch::{Batch, BatchHeader, BatchInfo, HEADER_BYTES};
 use crate::storage::chunks::Place;
 use crate::storage::log::{Inner, Log, LogError};
 use crate::storage::read_ahead::{CHUNKS_AHEAD, Range};
-use crate::storage::segment::Mark;
-use crate::storage::walk::{Course, Look, Met, acceptable, walk};
+use crate::storage::segment::{Key, Mark};
+use crate::storage::walk::{Course, Met, acceptable, walk};
 
 /// Bytes read from the disk at once, at most, unless one batch is larger.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
@@ -102,8 +102,11 @@ impl<D: Directory> Log<D> {
                 read.bytes += tail.bytes;
                 return Ok(read);
             }
+            let replaced = self.inner.replaced();
             let piece = match self.inner.read_piece(&rest).await {
                 Ok(piece) => piece,
+                // Compaction replaced the segment under the read: the new one is there (O3).
+                Err(_) if replaced != self.inner.replaced() => continue,
                 Err(error) if read.slices.is_empty() => return Err(error),
                 Err(_) => return Ok(read), // what comes before the damage is served
             };
@@ -121,7 +124,7 @@ impl<D: Directory> Log<D> {
 impl<D: Directory> Inner<D> {
     /// Batches of the segment that holds `request.from`, from its file.
     async fn read_piece(&self, request: &ReadRequest) -> Result<Piece, LogError> {
-        let (base, sealed) = {
+        let (key, sealed) = {
             let state = self.state.borrow();
             let damaged = state
                 .quarantined
@@ -131,43 +134,43 @@ impl<D: Directory> Inner<D> {
                 return Err(LogError::Damaged { from: range.from, to: range.to });
             }
             let segment = state.segment_of(request.from);
-            segment.map(|segment| (segment.base, segment.sealed)).ok_or(())
+            segment.map(|segment| (segment.key(), segment.sealed)).ok_or(())
         }
         .map_err(|()| self.out_of_range())?;
-        let resumed = self.state.borrow().read_ahead.resume(base, request.from);
+        let resumed = self.state.borrow().read_ahead.resume(key, request.from);
         let (start, limit) = match resumed {
-            Some(start) => (start, self.readable(base).await?),
-            None => self.start_of(base, request.from).await?,
+            Some(start) => (start, self.readable(key).await?),
+            None => self.start_of(key, request.from).await?,
         };
         if request.path == ReadPath::Sendfile && sealed {
-            let piece = self.file_piece(base, start, limit, request).await?;
+            let piece = self.file_piece(key, start, limit, request).await?;
             if let Some(piece) = piece {
                 return Ok(piece);
             }
         }
-        let (piece, end) = self.memory_piece(base, start, limit, request).await?;
-        self.state.borrow_mut().read_ahead.ended(base, end);
+        let (piece, end) = self.memory_piece(key, start, limit, request).await?;
+        self.state.borrow_mut().read_ahead.ended(key, end);
         if resumed.is_some() {
-            self.read_ahead(base, end.position, limit); // B1
+            self.read_ahead(key, end.position, limit); // B1
         }
         Ok(piece)
     }
 
     /// Asks for the chunks behind `position` that are not in memory yet.
-    fn read_ahead(&self, base: Offset, position: u64, limit: u64) {
+    fn read_ahead(&self, key: Key, position: u64, limit: u64) {
         let budget = self.tail.budget();
         let mut state = self.state.borrow_mut();
-        let mut at = budget.chunks().end_of(self.place(base, position)).unwrap_or(position);
+        let mut at = budget.chunks().end_of(self.place(key, position)).unwrap_or(position);
         for _ in 0..CHUNKS_AHEAD {
             let length = usize::try_from(limit.saturating_sub(at)).unwrap_or(usize::MAX);
             let length = length.min(CHUNK_BYTES_MAX);
             if length == 0 || !budget.may_read_ahead(length) {
                 return;
             }
-            match budget.chunks().end_of(self.place(base, at)) {
+            match budget.chunks().end_of(self.place(key, at)) {
                 Some(end) => at = end,
                 None => {
-                    if state.read_ahead.want(Range { segment: base, position: at, length }) {
+                    if state.read_ahead.want(Range { segment: key, position: at, length }) {
                         self.work.notify();
                     }
                     at += length as u64;
@@ -177,7 +180,7 @@ impl<D: Directory> Inner<D> {
     }
 
     /// A place in this log.
-    pub(super) fn place(&self, segment: Offset, position: u64) -> Place {
+    pub(super) fn place(&self, segment: Key, position: u64) -> Place {
         Place { log: self.tail.log, segment, position }
     }
 
@@ -188,28 +191,28 @@ impl<D: Directory> Inner<D> {
     }
 
     /// Where a walk to `offset` begins, and up to where the segment can be read.
-    async fn start_of(&self, base: Offset, offset: Offset) -> Result<(Mark, u64), LogError> {
-        let index = self.index(base).await?;
-        let limit = self.readable(base).await?;
+    async fn start_of(&self, key: Key, offset: Offset) -> Result<(Mark, u64), LogError> {
+        let index = self.index(key).await?;
+        let limit = self.readable(key).await?;
         let index = index.borrow();
         let entry = index.at_or_before(offset);
         let start = entry.map(|entry| Mark {
             position: u64::from(entry.position),
             offset: index.offset_of(&entry),
         });
-        Ok((start.unwrap_or(Mark { position: 0, offset: base }), limit))
+        Ok((start.unwrap_or(Mark { position: 0, offset: key.base }), limit))
     }
 
     async fn memory_piece(
         &self,
-        base: Offset,
+        key: Key,
         start: Mark,
         limit: u64,
         request: &ReadRequest,
     ) -> Result<(Piece, Mark), LogError> {
         let mut piece =
             Piece { slices: Vec::new(), next_offset: request.from, bytes: 0, exhausted: false };
-        let index = self.index(base).await?;
+        let index = self.index(key).await?;
         let mut at = start;
         // The run of batches in the current chunk that goes into one slice.
         let mut run: Option<(Bytes, usize)> = None;
@@ -219,10 +222,10 @@ impl<D: Directory> Inner<D> {
                 piece.exhausted = true;
                 break;
             }
-            let next = self.next_batch(base, at, limit, &mut chunk, request, &mut run, &mut piece);
+            let next = self.next_batch(key, at, limit, &mut chunk, request, &mut run, &mut piece);
             let next = next.await.and_then(|info| {
                 let confirmed = index.borrow().confirms(at.position, &chunk[..HEADER_BYTES]); // W10
-                if confirmed { Ok(info) } else { Err(self.damaged(base, at.offset)) }
+                if confirmed { Ok(info) } else { Err(self.damaged(key, at.offset)) }
             });
             let info = match next {
                 Ok(info) => info,
@@ -255,7 +258,7 @@ impl<D: Directory> Inner<D> {
     #[allow(clippy::too_many_arguments)] // the loop's own variables, lent
     async fn next_batch(
         &self,
-        base: Offset,
+        key: Key,
         at: Mark,
         limit: u64,
         chunk: &mut Bytes,
@@ -267,28 +270,29 @@ impl<D: Directory> Inner<D> {
         if chunk.len() < needed {
             end_run(run, piece);
             let left = request.max_bytes.saturating_sub(piece.bytes);
-            *chunk = self.chunk(base, at, limit, needed, left).await?;
+            *chunk = self.chunk(key, at, limit, needed, left).await?;
             let needed = needed_bytes(chunk);
             if chunk.len() < needed {
                 // A batch larger than a chunk, or a length that is damaged: then the room says so.
-                *chunk = self.chunk(base, at, limit, needed, left).await?;
+                *chunk = self.chunk(key, at, limit, needed, left).await?;
             }
         }
         let room = limit - at.position;
-        let good = acceptable(chunk, at.offset, LeaderEpoch::NONE, room).filter(|info| {
-            let batch = Batch::first(chunk);
-            batch.is_ok_and(|b| {
-                b.bytes().len() as u64 == u64::from(info.bytes) && b.verify_crc().is_ok()
-            })
-        });
-        good.ok_or_else(|| self.damaged(base, at.offset))
+        let good =
+            acceptable(chunk, at.offset, LeaderEpoch::NONE, room, key.chain).filter(|info| {
+                let batch = Batch::first(chunk);
+                batch.is_ok_and(|b| {
+                    b.bytes().len() as u64 == u64::from(info.bytes) && b.verify_crc().is_ok()
+                })
+            });
+        good.ok_or_else(|| self.damaged(key, at.offset))
     }
 
     /// Bytes from `at`, from memory or the disk: `wanted` of them within a chunk's bounds, and at
     /// least the `needed` ones; fewer only at `limit` (F1).
     async fn chunk(
         &self,
-        base: Offset,
+        key: Key,
         at: Mark,
         limit: u64,
         needed: usize,
@@ -296,12 +300,12 @@ impl<D: Directory> Inner<D> {
     ) -> Result<Bytes, LogError> {
         loop {
             let moved = self.moved.listen();
-            if let Some(bytes) = self.held(base, at.position, needed) {
+            if let Some(bytes) = self.held(key, at.position, needed) {
                 return Ok(bytes);
             }
-            let behind = self.tail.budget().chunks().end_of(self.place(base, at.position));
+            let behind = self.tail.budget().chunks().end_of(self.place(key, at.position));
             let missing = behind.unwrap_or(at.position);
-            let comes = self.state.borrow().read_ahead.reads(base, missing);
+            let comes = self.state.borrow().read_ahead.reads(key, missing);
             if !comes || self.fail_stop.failed().is_some() {
                 break;
             }
@@ -309,23 +313,23 @@ impl<D: Directory> Inner<D> {
         }
         let room = usize::try_from(limit - at.position).unwrap_or(usize::MAX);
         let length = wanted.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX).max(needed).min(room);
-        let range = Range { segment: base, position: at.position, length };
-        let bytes = self.read_range(range).await.map_err(|error| self.read_error(error, at))?;
-        self.tail.budget().keep_chunk(self.place(base, at.position), bytes.clone(), false);
+        let range = Range { segment: key, position: at.position, length };
+        let bytes = self.read_range(range).await.map_err(|e| self.read_error(e, key, at))?;
+        self.tail.budget().keep_chunk(self.place(key, at.position), bytes.clone(), false);
         Ok(bytes)
     }
 
     /// Bytes at `position` that are in memory, if they are enough for the batch they begin.
     ///
     /// A batch across two chunks is joined: the one copy on this path.
-    fn held(&self, base: Offset, position: u64, needed: usize) -> Option<Bytes> {
+    fn held(&self, key: Key, position: u64, needed: usize) -> Option<Bytes> {
         let chunks = self.tail.budget().chunks();
-        let first = chunks.get(self.place(base, position))?;
+        let first = chunks.get(self.place(key, position))?;
         let needed = needed.max(needed_bytes(&first));
         if needed <= first.len() {
             return Some(first);
         }
-        let second = chunks.get(self.place(base, position + first.len() as u64))?;
+        let second = chunks.get(self.place(key, position + first.len() as u64))?;
         let rest = second.get(..needed - first.len())?;
         let mut joined = BytesMut::with_capacity(needed);
         joined.extend_from_slice(&first);
@@ -336,23 +340,23 @@ impl<D: Directory> Inner<D> {
     /// A range of the sealed segment's file; `None` where there is no descriptor.
     async fn file_piece(
         &self,
-        base: Offset,
+        key: Key,
         start: Mark,
         limit: u64,
         request: &ReadRequest,
     ) -> Result<Option<Piece>, LogError> {
-        let file = self.file_of(base).await.map_err(|error| self.read_error(error, start))?;
+        let file = self.file_of(key).await.map_err(|e| self.read_error(e, key, start))?;
         let Some(descriptor) = file.descriptor() else { return Ok(None) };
         let mut piece =
             Piece { slices: Vec::new(), next_offset: request.from, bytes: 0, exhausted: false };
-        let course = |from| Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
+        let course = |from| Course::headers(from, limit, key.chain);
         // To the first batch, then in one leap to the last indexed boundary that fits, and on.
         let before = |met: &Met<'_>| met.info.end_offset() <= request.from;
         let walked = walk(&*file, course(start), before);
-        let (first, _) = walked.await.map_err(|error| self.read_error(error, start))?;
+        let (first, _) = walked.await.map_err(|e| self.read_error(e, key, start))?;
         let mut end = first;
         let leap = {
-            let index = self.index(base).await?;
+            let index = self.index(key).await?;
             let index = index.borrow();
             let upto = request.upto;
             let fits = first.position + request.max_bytes as u64;
@@ -368,7 +372,7 @@ impl<D: Directory> Inner<D> {
             let fits = bytes <= request.max_bytes as u64 || request.min_one && is_first;
             fits && met.info.end_offset() <= request.upto
         });
-        let (end, _) = walked.await.map_err(|error| self.read_error(error, end))?;
+        let (end, _) = walked.await.map_err(|e| self.read_error(e, key, end))?;
         let length = usize::try_from(end.position - first.position).unwrap_or(0);
         piece.exhausted = end.position >= limit;
         if length > 0 {

@@ -30,6 +30,8 @@ use crate::record::batch::BatchInfo;
 use crate::record::control::EndMarker;
 use crate::storage::appender::{Derived, create_with_space};
 use crate::storage::checkpoint::{Checkpoint, CheckpointFile, Loaded};
+use crate::storage::compaction::manifest::{Compacted, ManifestFile};
+use crate::storage::compaction::swap;
 use crate::storage::epochs::{EPOCHS_NAME, EpochTable};
 use crate::storage::log::{Inner, Life, Log, LogShared, OffsetRange, State};
 use crate::storage::names::{self, Name};
@@ -37,7 +39,7 @@ use crate::storage::offset_index::SparseIndex;
 use crate::storage::options::{ALLOCATE_BYTES_MIN, LogOptions};
 use crate::storage::plan::{Jobs, Proven};
 use crate::storage::read_ahead::ReadAhead;
-use crate::storage::segment::{Mark, Segment, Slot, Sums, block_ceil, block_floor};
+use crate::storage::segment::{Mark, Sealed, Segment, Slot, Sums, block_ceil, block_floor};
 use crate::storage::signal::{Gate, Signal};
 use crate::storage::snapshot;
 use crate::storage::tail::Tail;
@@ -138,9 +140,11 @@ impl std::error::Error for OpenError {}
 
 /// What a directory holds, by kind; all in order of offset.
 #[derive(Default)]
-struct Inventory {
-    segments: BTreeSet<Offset>,
-    indexes: BTreeSet<Offset>,
+pub(super) struct Inventory {
+    pub(super) segments: BTreeSet<Offset>,
+    pub(super) indexes: BTreeSet<Offset>,
+    /// Compacted segments that are not in their place.
+    pub(super) cleaned: BTreeSet<Offset>,
     snapshots: BTreeSet<Offset>,
     spare: bool,
 }
@@ -151,6 +155,7 @@ struct Recovery<'a, D: Directory> {
     options: LogOptions,
     segments: VecDeque<Segment<D::File>>,
     checkpoint: Checkpoint,
+    compacted: Compacted,
     epochs: EpochTable,
     report: RecoveryReport,
     names_changed: bool,
@@ -170,8 +175,11 @@ impl<D: Directory> Log<D> {
         now: Timestamp,
     ) -> Result<Opened<D>, OpenError> {
         let mut found = take_inventory(&directory).await?;
+        let (manifest, compacted) = ManifestFile::load(&directory).await?;
+        swap::finish_or_undo(&directory, &manifest, compacted, &mut found).await?;
         let (file, loaded) = CheckpointFile::load(&directory).await?;
         let mut recovery = Recovery::new(&directory, options, loaded, &found);
+        recovery.compacted = compacted.without_swap();
         if found.spare {
             recovery.remove(names::SPARE_NAME).await?;
         }
@@ -206,9 +214,16 @@ impl<D: Directory> Log<D> {
             disk_full: None,
             life: Life::Open,
             read_ahead: ReadAhead::default(),
+            replaced: 0,
+            compacted: compacted.without_swap().within(report.log_end),
         };
         let epochs = state.epochs.entries().to_vec();
-        let log = Log { inner: Inner::assemble(directory, state, shared, file) };
+        let log = Log { inner: Inner::assemble(directory, state, shared, (file, manifest)) };
+        if log.inner.state.borrow().compacted.end < compacted.end {
+            // What is appended next has not been compacted.
+            let compacted = log.inner.state.borrow().compacted;
+            log.inner.manifest.store(&log.inner.directory, &compacted).await?;
+        }
         let store = cut_done || report.condition == Condition::StartPastEnd;
         if store {
             log.inner.store_checkpoint(false, None, Derived::Leave).await?;
@@ -222,7 +237,7 @@ impl<D: Directory> Inner<D> {
         directory: D,
         state: State<D::File>,
         shared: LogShared,
-        checkpoint: CheckpointFile<D::File>,
+        (checkpoint, manifest): (CheckpointFile<D::File>, ManifestFile<D::File>),
     ) -> Rc<Inner<D>> {
         Rc::new(Inner {
             directory,
@@ -233,6 +248,9 @@ impl<D: Directory> Inner<D> {
             checkpoint,
             checkpoint_gate: Gate::default(),
             maintenance: Gate::default(),
+            compaction: Gate::default(),
+            index_gate: Gate::default(),
+            manifest,
             fail_stop: shared.fail_stop,
             on_durable: RefCell::new(None),
         })
@@ -247,6 +265,7 @@ async fn take_inventory<D: Directory>(directory: &D) -> Result<Inventory, IoErro
             Name::Index(base) => drop(found.indexes.insert(base)),
             Name::Snapshot(offset) => drop(found.snapshots.insert(offset)),
             Name::Spare => found.spare = true,
+            Name::Cleaned(base) => drop(found.cleaned.insert(base)),
             Name::Other => {}
         }
     }
@@ -290,6 +309,7 @@ impl<'a, D: Directory> Recovery<'a, D> {
             options,
             segments,
             checkpoint,
+            compacted: Compacted::NONE,
             epochs,
             report,
             names_changed: false,
@@ -331,7 +351,7 @@ impl<'a, D: Directory> Recovery<'a, D> {
         let file = self.directory.open(&names::segment(base)).await?;
         let limit = file.size().await?;
         let from = Mark { position: 0, offset: base };
-        let course = Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
+        let course = Course::headers(from, limit, self.compacted.chain_of(base));
         let epochs = &mut self.epochs;
         let (end, _) = walk(&file, course, |met| {
             epochs.assign(met.info.leader_epoch, met.info.base_offset);
@@ -364,7 +384,9 @@ impl<'a, D: Directory> Recovery<'a, D> {
             if self.rebuild_epochs {
                 self.epochs_of(*base).await?;
             }
-            self.segments.push_back(Segment::sealed(*base, end.min(proven)));
+            let mut segment = Segment::sealed(*base, end.min(proven));
+            segment.chain = self.compacted.chain_of(*base);
+            self.segments.push_back(segment);
         }
         let mut rest = bases.iter().copied().filter(|base| *base >= proven).peekable();
         let has_proven = rest.peek() == Some(&proven);
@@ -398,8 +420,8 @@ impl<'a, D: Directory> Recovery<'a, D> {
             return Ok(index.borrow().transactions.open().clone());
         }
         let before = self.segments.iter();
-        let before: Vec<OffsetRange> =
-            before.map(|s| OffsetRange { from: s.base, to: s.staged.offset }).collect();
+        let before: Vec<Sealed> =
+            before.map(|s| Sealed { key: s.key(), end: s.staged.offset }).collect();
         open_at(self.directory, &before).await
     }
 
@@ -430,6 +452,7 @@ impl<'a, D: Directory> Recovery<'a, D> {
         }
         let (end, stop) = self.walk_unproven(&file, from, size, &mut index).await?;
         let mut segment = Segment::wanted(base);
+        segment.chain = self.compacted.chain_of(base);
         segment.index = Some(Rc::new(RefCell::new(index)));
         segment.set_all(end);
         segment.allocated = block_floor(size);
@@ -464,8 +487,7 @@ impl<'a, D: Directory> Recovery<'a, D> {
             index.rewind(proven.position);
         }
         let from = Mark { position: index.bytes, offset: index.end };
-        let course =
-            Course { from, epoch: LeaderEpoch::NONE, limit: proven.position, look: Look::Headers };
+        let course = Course::headers(from, proven.position, self.compacted.chain_of(base));
         let interval = self.options.index_interval_bytes;
         let epochs = &mut self.epochs;
         let (end, _) = walk(file, course, |met| {
@@ -496,7 +518,9 @@ impl<'a, D: Directory> Recovery<'a, D> {
         let interval = self.options.index_interval_bytes;
         let epoch = self.epochs.last().unwrap_or(LeaderEpoch::NONE);
         let epochs = &mut self.epochs;
-        let course = Course { from, epoch, limit: size.max(from.position), look: Look::Whole };
+        let chain = self.compacted.chain_of(index.base);
+        let limit = size.max(from.position);
+        let course = Course { from, epoch, limit, look: Look::Whole, chain };
         let (end, stop) = walk(file, course, |met| {
             let kept = cut.is_none_or(|cut| met.info.end_offset() <= cut);
             if kept {
@@ -646,8 +670,7 @@ async fn replay<D: Directory>(
             None => Mark { position: 0, offset: segment.base },
         };
         let limit = if segment.sealed { file.size().await? } else { segment.staged.position };
-        let course =
-            Course { from: from_mark, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
+        let course = Course::headers(from_mark, limit, segment.chain);
         walk(&*file, course, |met| {
             if met.info.end_offset() > from {
                 batches.push(Replayed { info: *met.info, marker: met.marker });

@@ -19,7 +19,7 @@ use crate::model::time::Timestamp;
 use crate::storage::appender::Derived;
 use crate::storage::log::{Inner, Log, LogError};
 use crate::storage::names;
-use crate::storage::segment::Sums;
+use crate::storage::segment::{Key, Sums};
 use crate::storage::truncation::remove_if_there;
 
 impl<D: Directory> Log<D> {
@@ -69,27 +69,27 @@ impl<D: Directory> Inner<D> {
         now: Timestamp,
         bound: Offset,
     ) -> Result<Offset, LogError> {
-        let (options, bases, mut end) = {
+        let (options, segments, mut end) = {
             let state = self.state.borrow();
-            let bases: Vec<(Offset, Offset, bool)> =
-                state.segments.iter().map(|s| (s.base, s.staged.offset, s.sealed)).collect();
-            (state.options, bases, state.log_start)
+            let segments: Vec<(Key, Offset, bool)> =
+                state.segments.iter().map(|s| (s.key(), s.staged.offset, s.sealed)).collect();
+            (state.options, segments, state.log_start)
         };
         let mut surplus = match options.retention_bytes {
             None => None,
-            Some(limit) => self.total_bytes(&bases).await?.checked_sub(limit),
+            Some(limit) => self.total_bytes(&segments).await?.checked_sub(limit),
         };
-        for (base, segment_end, sealed) in bases {
+        for (key, segment_end, sealed) in segments {
             if segment_end > bound {
                 break;
             }
-            let sums = self.sums(base).await?;
+            let sums = self.sums(key).await?;
             let too_much = surplus.is_some_and(|surplus| surplus >= sums.bytes);
             if !too_much && !is_expired(&sums, now, options.retention_ms) {
                 break;
             }
             if !sealed {
-                self.close_expired(base); // V2
+                self.close_expired(key.base); // V2
                 break;
             }
             surplus = surplus.and_then(|surplus| surplus.checked_sub(sums.bytes));
@@ -100,11 +100,11 @@ impl<D: Directory> Inner<D> {
 
     async fn total_bytes(
         self: &std::rc::Rc<Self>,
-        bases: &[(Offset, Offset, bool)],
+        segments: &[(Key, Offset, bool)],
     ) -> Result<u64, LogError> {
         let mut total = 0;
-        for (base, ..) in bases {
-            total += self.sums(*base).await?.bytes;
+        for (key, ..) in segments {
+            total += self.sums(*key).await?.bytes;
         }
         Ok(total)
     }

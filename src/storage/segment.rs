@@ -28,6 +28,32 @@ pub(super) fn block_ceil(position: u64) -> u64 {
     position.next_multiple_of(BLOCK_BYTES as u64)
 }
 
+/// Whether the offsets of a segment's batches follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chain {
+    /// Each batch begins where the one before ended.
+    Unbroken,
+    /// It was compacted: a batch may begin later.
+    Holes,
+}
+
+/// Names one set of a segment's bytes: a compacted segment has the base offset of one before it,
+/// and another version. What is looked up by a key is never of other bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) base: Offset,
+    /// 0, or the number of the replacement that made it, counted since the log was opened.
+    pub(super) version: u64,
+    pub(super) chain: Chain,
+}
+
+/// A segment that gets no more batches, and where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) key: Key,
+    pub(super) end: Offset,
+}
+
 /// A boundary between batches: where in the file, and the next batch's offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -50,6 +76,8 @@ pub(super) enum Slot<F> {
 #[derive(Debug)]
 pub(super) struct Segment<F> {
     pub(super) base: Offset,
+    pub(super) version: u64,
+    pub(super) chain: Chain,
     pub(super) file: Slot<F>,
     /// Where the next batch goes.
     pub(super) staged: Mark,
@@ -98,6 +126,8 @@ impl<F> Segment<F> {
         let start = Mark { position: 0, offset: base };
         Segment {
             base,
+            version: 0,
+            chain: Chain::Unbroken,
             file: Slot::Wanted,
             staged: start,
             issued: 0,
@@ -125,6 +155,11 @@ impl<F> Segment<F> {
         segment.sealed = true;
         segment.set_all(Mark { position: 0, offset: end });
         segment
+    }
+
+    /// What names its bytes as they are now.
+    pub(super) fn key(&self) -> Key {
+        Key { base: self.base, version: self.version, chain: self.chain }
     }
 
     /// Sets the end of data: all before `end` is staged, written and durable.

@@ -221,6 +221,16 @@ impl Tail {
         self.written_end.set(self.written_end.get().min(end));
     }
 
+    /// Drops batches that begin before `end`, all of them written: the disk holds others now.
+    pub(super) fn forget_before(&self, end: Offset) {
+        let mut batches = self.batches.borrow_mut();
+        while batches.front().is_some_and(|first| first.info.base_offset < end) {
+            let dropped = batches.pop_front().expect("there is a first one");
+            assert!(dropped.info.end_offset() <= self.written_end.get(), "T2");
+            self.budget.sub(dropped.cost());
+        }
+    }
+
     /// The batch that contains `offset`, if it is held.
     pub(super) fn find(&self, offset: Offset) -> Option<TailBatch> {
         let batches = self.batches.borrow();
@@ -296,6 +306,7 @@ impl Drop for Tail {
 mod tests {
     use super::*;
     use crate::storage::fixtures::batch;
+    use crate::storage::segment::{Chain, Key};
 
     fn tail_batch(base: i64, payload: usize) -> TailBatch {
         let (bytes, info) = batch(base, 2, 0, payload, 0);
@@ -364,7 +375,8 @@ mod tests {
     #[test]
     fn chunks_count_in_the_budget_and_keep_to_their_share() {
         let budget = TailBudget::new(100 * CHUNKS_SHARE);
-        let place = |position| Place { log: 1, segment: Offset(0), position };
+        let segment = Key { base: Offset(0), version: 0, chain: Chain::Unbroken };
+        let place = |position| Place { log: 1, segment, position };
         budget.keep_chunk(place(0), Bytes::from(vec![1; 60]), false);
         budget.keep_chunk(place(60), Bytes::from(vec![2; 60]), true);
         assert!(!budget.may_read_ahead(1));

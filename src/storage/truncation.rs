@@ -12,7 +12,6 @@
 use crate::constants::BLOCK_BYTES;
 use crate::io::directory::Directory;
 use crate::io::file::{Durability, File, IoError};
-use crate::model::offset::LeaderEpoch;
 use crate::model::offset::Offset;
 use crate::record::batch::HEADER_BYTES;
 use crate::record::control::EndMarker;
@@ -21,7 +20,7 @@ use crate::storage::log::{Inner, Log, LogError, State};
 use crate::storage::names;
 use crate::storage::segment::{Mark, block_ceil, block_floor};
 use crate::storage::snapshot;
-use crate::storage::walk::{Course, Look, walk};
+use crate::storage::walk::{Course, walk};
 
 /// What a cut leaves to be done on disk.
 struct Remains {
@@ -123,7 +122,8 @@ impl<D: Directory> Inner<D> {
         }
         remove_if_there(&self.directory, &names::index(base)).await?;
         if remains.dirty_file {
-            let file = self.file_of(base).await?;
+            let key = self.state.borrow_mut().active().key();
+            let file = self.file_of(key).await?;
             let size = file.size().await?;
             zero_after(&*file, cut.position, size).await?;
             let block = block_floor(cut.position);
@@ -136,7 +136,20 @@ impl<D: Directory> Inner<D> {
         }
         self.directory.sync().await?;
         self.reindex(base, cut).await?;
+        self.uncompact(cut.offset).await?;
         self.store_checkpoint(false, None, Derived::Leave).await // U2
+    }
+
+    /// What comes behind the cut has not been compacted, whatever was there before.
+    async fn uncompact(&self, cut: Offset) -> Result<(), IoError> {
+        let compacted = self.state.borrow().compacted;
+        if compacted.end <= cut {
+            return Ok(());
+        }
+        let compacted = compacted.within(cut);
+        self.manifest.store(&self.directory, &compacted).await?;
+        self.state.borrow_mut().compacted = compacted;
+        Ok(())
     }
 
     /// Brings the cut segment's index to the cut: from the disk what is written, the rest from
@@ -144,18 +157,18 @@ impl<D: Directory> Inner<D> {
     async fn reindex(&self, base: Offset, cut: Mark) -> Result<(), IoError> {
         let index = self.index_to_extend(base).await?;
         index.borrow_mut().rewind(cut.position);
-        let (interval, written) = {
+        let (interval, written, key) = {
             let mut state = self.state.borrow_mut();
             let interval = state.options.index_interval_bytes;
             let segment = state.active();
             segment.index = Some(index.clone());
-            (interval, segment.written_mark)
+            (interval, segment.written_mark, segment.key())
         };
         let from = Mark { position: index.borrow().bytes, offset: index.borrow().end };
         if from.position < written.position {
-            let file = self.file_of(base).await?;
+            let file = self.file_of(key).await?;
             let limit = written.position;
-            let course = Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers };
+            let course = Course::headers(from, limit, key.chain);
             walk(&*file, course, |met| {
                 index.borrow_mut().note(met.info, met.header, met.marker, interval);
                 true

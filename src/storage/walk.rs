@@ -6,7 +6,8 @@
 //!
 //! Invariants
 //!   Y1  A batch is accepted only if magic, length bounds and (with [`Look::Whole`]) CRC hold, its
-//!       base offset is the expected one and its leader epoch does not fall (W9).
+//!       base offset is the expected one (or greater, in a compacted segment) and its leader epoch
+//!       does not fall (W9).
 //!   Y2  Memory: one chunk, or one batch if that is larger; a length never sizes a read beyond the
 //!       file's end.
 
@@ -16,7 +17,7 @@ use crate::io::file::{File, IoError};
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::record::batch::{Batch, BatchHeader, BatchInfo, HEADER_BYTES, MAGIC};
 use crate::record::control::EndMarker;
-use crate::storage::segment::Mark;
+use crate::storage::segment::{Chain, Mark};
 
 /// Bytes read at once.
 pub(super) const WALK_BYTES: usize = 1 << 20;
@@ -52,18 +53,30 @@ pub(super) struct Course {
     /// The walk ends at this position; a batch that passes it is bad.
     pub(super) limit: u64,
     pub(super) look: Look,
+    pub(super) chain: Chain,
+}
+
+impl Course {
+    /// Over headers of any epoch, from `from` to `limit`.
+    pub(super) fn headers(from: Mark, limit: u64, chain: Chain) -> Course {
+        Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers, chain }
+    }
 }
 
 /// A window on a file.
-struct Window<'a, F> {
+pub(super) struct Window<'a, F> {
     file: &'a F,
     position: u64,
     bytes: Bytes,
 }
 
-impl<F: File> Window<'_, F> {
+impl<'a, F: File> Window<'a, F> {
+    pub(super) fn new(file: &'a F) -> Window<'a, F> {
+        Window { file, position: 0, bytes: Bytes::new() }
+    }
+
     /// The bytes from `position`, `length` of them unless the file ends before.
-    async fn at(&mut self, position: u64, length: usize) -> Result<Bytes, IoError> {
+    pub(super) async fn at(&mut self, position: u64, length: usize) -> Result<Bytes, IoError> {
         let inside = position
             .checked_sub(self.position)
             .and_then(|skip| usize::try_from(skip).ok())
@@ -101,7 +114,7 @@ pub(super) async fn walk<F: File>(
     course: Course,
     mut batch: impl FnMut(&Met<'_>) -> bool,
 ) -> Result<(Mark, Stop), IoError> {
-    let mut window = Window { file, position: 0, bytes: Bytes::new() };
+    let mut window = Window::new(file);
     let (mut at, mut epoch) = (course.from, course.epoch);
     loop {
         if at.position == course.limit {
@@ -112,7 +125,7 @@ pub(super) async fn walk<F: File>(
             return Ok((at, Stop::Zeros));
         }
         let room = course.limit.saturating_sub(at.position);
-        let Some(info) = acceptable(&header, at.offset, epoch, room) else {
+        let Some(info) = acceptable(&header, at.offset, epoch, room, course.chain) else {
             return Ok((at, Stop::Bad));
         };
         if course.look == Look::Whole {
@@ -144,11 +157,16 @@ pub(super) fn acceptable(
     offset: Offset,
     epoch: LeaderEpoch,
     room: u64,
+    chain: Chain,
 ) -> Option<BatchInfo> {
     let header = BatchHeader::peek(header).ok()?;
     let info = header.info().ok()?;
+    let follows = match chain {
+        Chain::Unbroken => info.base_offset == offset,
+        Chain::Holes => info.base_offset >= offset,
+    };
     let accepted = header.magic() == MAGIC
-        && info.base_offset == offset
+        && follows
         && info.leader_epoch >= epoch
         && u64::from(info.bytes) <= room;
     accepted.then_some(info)

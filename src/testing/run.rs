@@ -83,6 +83,18 @@ impl Executor {
         }
     }
 
+    /// Runs the tasks until all of them wait for something that is not the disk.
+    pub fn finish(&mut self) {
+        loop {
+            let ready = |task: &Task| task.ready.0.load(Ordering::Relaxed);
+            match self.tasks.iter().position(ready) {
+                Some(at) => self.poll_task(at),
+                None if self.disk.finish_one() => {}
+                None => return,
+            }
+        }
+    }
+
     fn poll_task(&mut self, at: usize) {
         let task = &mut self.tasks[at];
         task.ready.0.store(false, Ordering::Relaxed);

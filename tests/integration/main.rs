@@ -9,6 +9,7 @@
 
 mod admin;
 mod broker;
+mod compaction;
 mod faults;
 mod fetch_paths;
 mod groups;
