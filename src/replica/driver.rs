@@ -224,8 +224,12 @@ impl Driver {
                     tracing::error!(directory = name, %error, "deleted partition not removed");
                 }
             } else if name.starts_with(PROBE) {
-                // Of a run that was killed, or of a shard that opens its disk just now.
-                continue;
+                // Of a shard that opens its disk just now; or of a run that was killed, since no
+                // other process has this directory.
+                let ours = name.starts_with(&format!("{PROBE}{}-", std::process::id()));
+                if !ours && let Err(error) = self.disk.remove(&name).await {
+                    tracing::debug!(file = name, %error, "not removed");
+                }
             } else if known.binary_search(&name).is_err() {
                 tracing::warn!(directory = name, "belongs to no topic of this cluster: left alone");
             }

@@ -269,3 +269,20 @@ fn sigterm_under_load_is_quick_and_loses_nothing() {
     assert!(end >= acknowledged, "{acknowledged} acknowledged, {end} there");
     broker.stop();
 }
+
+#[test]
+fn what_a_killed_start_left_of_its_disk_probe_is_removed() {
+    let mut broker = Broker::start();
+    broker.kill();
+    let [probe, foreign] =
+        [".probe-1-1-0", "notes.txt"].map(|name| broker.data().join("log").join(name));
+    for path in [&probe, &foreign] {
+        std::fs::write(path, "left").expect("the data folder can be written");
+    }
+    broker.restart();
+    while probe.exists() {
+        std::thread::yield_now(); // in the background, after the start
+    }
+    assert!(foreign.exists(), "what is not ours stays");
+    broker.stop();
+}
