@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # test.sh: the gate. Installs what the tests need, then: formatting, lints, documentation, all tests (the short kill loop is one
-# of them), the demo, the groups of foreign clients, Connect, Streams and MirrorMaker (short), and one short run of each bench. Each step is named with the time it took;
-# the first that fails ends it. A foreign client whose toolchain this machine has not is named as skipped.
+# of them); short runs of the demo, of groups and transactions of foreign clients, of Kafka's tools, Connect, Streams and
+# MirrorMaker 2, of the examples, and of each bench. Each step is named with the time it took; the first that fails ends it. A
+# foreign client whose toolchain this machine has not is named as skipped.
 #
 #   test.sh             everything (within 40 minutes on 2 cores from a clean checkout)
-#   test.sh STEP...     only these: format lint docs test scripts demo groups tools connect streams mirror bench
+#   test.sh STEP...     only these: format lint docs test scripts demo groups transactions tools connect streams mirror examples
+#                       bench
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
 
-STEPS=(format lint docs test scripts demo groups tools connect streams mirror bench)
+STEPS=(format lint docs test scripts demo groups transactions tools connect streams mirror examples bench)
 
 tools() {
   have cargo || die "needs Rust: install rustup"
@@ -41,44 +43,27 @@ step_scripts() {
   local script
   for script in "$ROOT"/scripts/*.sh "$COMPAT"/*.sh; do bash -n "$script"; done
   if have shellcheck; then shellcheck -x -P SCRIPTDIR "$ROOT"/scripts/*.sh "$COMPAT"/*.sh; fi
-  python3 - "$COMPAT"/*.py "$CLIENTS"/python/*.py <<'EOF'
+  python3 - "$COMPAT"/*.py "$CLIENTS"/python/*.py "$ROOT"/examples/*/*.py <<'EOF'
 import ast, sys
 for path in sys.argv[1:]:
     ast.parse(open(path).read(), path)
 EOF
 }
 
-step_demo() {
+# on_release SCRIPT ARGS...: one of the scripts beside this, on a release build.
+on_release() {
   cargo build --release --locked --bin yeoul
-  "$ROOT/scripts/demo.sh" --quick --binary "$TARGET/release/yeoul"
+  "$ROOT/scripts/$1.sh" "${@:2}" --binary "$TARGET/release/yeoul"
 }
 
-step_groups() {
-  cargo build --release --locked --bin yeoul
-  "$ROOT/scripts/groups.sh" --records 8000 --binary "$TARGET/release/yeoul"
-}
-
-# Kafka's administration tools.
-step_tools() {
-  cargo build --release --locked --bin yeoul
-  "$ROOT/scripts/tools.sh" --binary "$TARGET/release/yeoul"
-}
-
-# The ecosystem: Kafka Connect, Kafka Streams, MirrorMaker 2.
-step_connect() {
-  cargo build --release --locked --bin yeoul
-  "$ROOT/scripts/connect.sh" --lines 3000 --exactly-once --binary "$TARGET/release/yeoul"
-}
-
-step_streams() {
-  cargo build --release --locked --bin yeoul
-  "$ROOT/scripts/streams.sh" --lines 3000 --binary "$TARGET/release/yeoul"
-}
-
-step_mirror() {
-  cargo build --release --locked --bin yeoul
-  "$ROOT/scripts/mirror.sh" --records 3000 --binary "$TARGET/release/yeoul"
-}
+step_demo() { on_release demo --quick; }
+step_groups() { on_release groups --records 8000; }
+step_transactions() { on_release transactions --records 3000; }
+step_tools() { on_release tools; }
+step_connect() { on_release connect --lines 3000 --exactly-once; }
+step_streams() { on_release streams --lines 3000; }
+step_mirror() { on_release mirror --records 3000; }
+step_examples() { on_release examples; }
 
 # No figures are drawn from this: it shows that the benches run.
 step_bench() {
