@@ -56,13 +56,20 @@ on_release() {
   "$ROOT/scripts/$1.sh" "${@:2}" --binary "$TARGET/release/yeoul"
 }
 
+# on_jdk SCRIPT ARGS...: the same, of a script that is nothing without a JDK.
+on_jdk() {
+  local why
+  why=$("$COMPAT/clients.sh" list | sed -n '/not installed/d; s/^java43 skipped: //p')
+  if [ -n "$why" ]; then say "$1: skipped: $why"; else on_release "$@"; fi
+}
+
 step_demo() { on_release demo --quick; }
 step_groups() { on_release groups --records 8000; }
 step_transactions() { on_release transactions --records 3000; }
-step_tools() { on_release tools; }
-step_connect() { on_release connect --lines 3000 --exactly-once; }
-step_streams() { on_release streams --lines 3000; }
-step_mirror() { on_release mirror --records 3000; }
+step_tools() { on_jdk tools; }
+step_connect() { on_jdk connect --lines 3000 --exactly-once; }
+step_streams() { on_jdk streams --lines 3000; }
+step_mirror() { on_jdk mirror --records 3000; }
 step_examples() { on_release examples; }
 
 # No figures are drawn from this: it shows that the benches run.
