@@ -139,6 +139,8 @@ struct Client {
     /// Next sequences of this identity, by partition.
     next: BTreeMap<i32, i32>,
     writing: Option<Writing>,
+    /// As whom, for which transaction and in which place `writing` was begun.
+    written_as: (Identity, Token, Sequence),
     /// An answer of the transaction coordinator is on its way.
     waits: bool,
     wrote: bool,
@@ -163,6 +165,8 @@ struct Counts {
     offsets_committed: u64,
     held_back: u64,
     markers_again: u64,
+    impatient: u64,
+    late_refused: u64,
 }
 
 struct World {
@@ -193,6 +197,7 @@ impl World {
             added: BTreeSet::new(),
             next: BTreeMap::new(),
             writing: None,
+            written_as: (Identity { id: ProducerId(0), epoch: ProducerEpoch(0) }, 0, Sequence(0)),
             waits: false,
             wrote: false,
         };
@@ -239,7 +244,17 @@ impl World {
             return;
         }
         if let Some(writing) = client.writing {
-            return self.go_on_writing(at, writing);
+            let impatience = if matches!(writing, Writing::Append(..)) { 25 } else { 4 };
+            return match client.doing {
+                Doing::Ending(outcome) if prng.chance(90) => self.end(at, outcome),
+                Doing::Working if client.wrote && !client.is_late() && prng.chance(impatience) => {
+                    // It aborts while a write is still on its way, which then comes too late.
+                    self.counts.impatient += 1;
+                    self.clients[at].doing = Doing::Ending(Outcome::Abort);
+                }
+                Doing::Working if client.is_late() && prng.chance(70) => {}
+                _ => self.go_on_writing(at, writing),
+            };
         }
         match client.doing {
             Doing::Silent if prng.chance(15) => self.clients[at].doing = Doing::Starting,
@@ -274,19 +289,20 @@ impl World {
             let result = self.bench.add(client.id, producer, index, V1);
             return self.send(at, Outgoing::Added(at, index, result));
         }
-        self.clients[at].writing = Some(Writing::Begin(index));
+        let client = &mut self.clients[at];
+        client.written_as = (producer, client.token, client.sequence(index));
+        client.writing = Some(Writing::Begin(index));
     }
 
     fn go_on_writing(&mut self, at: usize, writing: Writing) {
         let client = &self.clients[at];
-        let producer = client.producer.expect("it writes");
+        let (producer, token, base_sequence) = client.written_as;
         match writing {
             Writing::Begin(index) => {
                 let version = match client.version {
                     V2 => TransactionVersion::V2,
                     _ => TransactionVersion::V1,
                 };
-                let base_sequence = client.sequence(index);
                 let (producer_id, producer_epoch) = (producer.id, producer.epoch);
                 let first = FirstBatch { producer_id, producer_epoch, base_sequence, version };
                 let begun = self.log(index).leader.begin_transaction(&first);
@@ -315,7 +331,6 @@ impl World {
             Writing::Append(index, guard) => self.append(at, index, guard),
             Writing::Appended(index, end) => {
                 if self.log(index).leader.high_watermark() >= end {
-                    let token = self.clients[at].token;
                     self.acknowledged.push((token, index, end));
                     self.clients[at].writing = None;
                 }
@@ -324,10 +339,7 @@ impl World {
     }
 
     fn append(&mut self, at: usize, index: i32, guard: Option<Guard>) {
-        let client = &self.clients[at];
-        let producer = client.producer.expect("it writes");
-        let token = client.token;
-        let base_sequence = client.sequence(index);
+        let (producer, token, base_sequence) = self.clients[at].written_as;
         let info = batch(producer, base_sequence);
         let records = if index == GROUP { self.positions(token) } else { Vec::new() };
         let rules = AppendRules { verification: Verification::Guarded(guard), ..RULES };
@@ -344,10 +356,10 @@ impl World {
                 let ended = self.outcomes.get(&token);
                 assert_ne!(ended, Some(&Outcome::Commit), "a record after its commit");
                 let client = &mut self.clients[at];
-                if base_sequence != Sequence::NONE {
+                if base_sequence != Sequence::NONE && client.producer == Some(producer) {
                     client.next.insert(index, base_sequence.0 + 1);
                 }
-                client.wrote = true;
+                client.wrote |= !client.is_late();
                 client.writing = Some(Writing::Appended(index, end));
             }
             Ok(Admission::Duplicate { .. }) => panic!("nothing is sent again"),
@@ -386,6 +398,10 @@ impl World {
         self.counts.refused += 1;
         let client = &mut self.clients[at];
         client.writing = None;
+        if client.is_late() || matches!(client.doing, Doing::Ending(_)) {
+            self.counts.late_refused += 1;
+            return;
+        }
         client.doing = if client.wrote { Doing::Ending(Outcome::Abort) } else { Doing::Starting };
     }
 
@@ -447,6 +463,7 @@ impl World {
                     Err(E::ConcurrentTransactions) => {
                         self.clients[at].writing = Some(Writing::Join(index, guard));
                     }
+                    Err(_) if self.clients[at].is_late() => self.fail_write(at),
                     Err(_) => self.give_up(at),
                 }
             }
@@ -562,7 +579,7 @@ impl World {
         for client in &mut self.clients {
             client.waits = false;
             // What was not acknowledged may be lost: a client that knows no better aborts.
-            if client.writing.take().is_some() {
+            if client.writing.take().is_some() && !client.is_late() {
                 client.wrote = true;
                 client.doing = Doing::Ending(Outcome::Abort);
             }
@@ -641,6 +658,11 @@ impl Client {
         }
     }
 
+    /// Whether the write on its way is of a transaction that the client has left.
+    fn is_late(&self) -> bool {
+        self.written_as.1 != self.token
+    }
+
     /// Another identity begins its sequences anew.
     fn given(&mut self, producer: Identity) {
         if self.producer != Some(producer) {
@@ -691,16 +713,21 @@ fn transactions_are_whole_everywhere_and_end() {
         all.offsets_committed += counts.offsets_committed;
         all.held_back += counts.held_back;
         all.markers_again += counts.markers_again;
+        all.impatient += counts.impatient;
+        all.late_refused += counts.late_refused;
     }
     if std::env::var("YEOUL_SEED").is_ok() {
         return;
     }
     let Counts { committed, aborted, crashes, guards_used_up, guarded, .. } = all;
     let Counts { refused, timed_out, offsets_committed, held_back, markers_again, .. } = all;
+    let Counts { impatient, late_refused, .. } = all;
     for count in [committed, aborted, crashes, guards_used_up, guarded] {
         assert!(count > 10, "vacuous: {all:?}");
     }
-    for count in [refused, timed_out, offsets_committed, held_back, markers_again] {
+    for count in
+        [refused, timed_out, offsets_committed, held_back, markers_again, impatient, late_refused]
+    {
         assert!(count > 10, "vacuous: {all:?}");
     }
 }

@@ -763,6 +763,21 @@ mod tests {
     }
 
     #[test]
+    fn p107_the_oldest_transaction_says_when_its_producer_was_last_heard() {
+        let at = |id, offset, time| {
+            let mut info = batch(id, 0, 0, 1);
+            info.attributes = info.attributes.with_transactional();
+            (BatchInfo { max_timestamp: Timestamp(time), ..info }, offset)
+        };
+        assert_eq!(noted(&[(batch(9, 0, 0, 1), 0)]).oldest_open_timestamp(), None);
+        let mut state = noted(&[at(7, 1, 500), at(8, 2, 300)]);
+        assert_eq!(state.oldest_open_timestamp(), Some(Timestamp(500)), "by offset, not by time");
+        let ended = marker(7, 0).at(Offset(3), crate::model::offset::LeaderEpoch(0));
+        state.note(NOW, &ended, Some(end(0, TransactionVersion::V1).marker));
+        assert_eq!(state.oldest_open_timestamp(), Some(Timestamp(300)));
+    }
+
+    #[test]
     fn snapshots_of_the_first_version_are_read() {
         let mut open = batch(7, 3, 0, 2);
         open.attributes = open.attributes.with_transactional();
