@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # test.sh: the gate. Installs what the tests need, then: formatting, lints, documentation, all tests (the short kill loop is one
 # of them); short runs of the demo, of groups and transactions of foreign clients, of Kafka's tools, Connect, Streams and
-# MirrorMaker 2, of the examples, and of each bench. Each step is named with the time it took; the first that fails ends it. A
+# MirrorMaker 2, of the examples, of compaction, and of each bench. Each step is named with the time it took; the first that fails ends it. A
 # foreign client whose toolchain this machine has not is named as skipped.
 #
 #   test.sh             everything (within 40 minutes on 2 cores from a clean checkout)
 #   test.sh STEP...     only these: format lint docs test scripts demo groups transactions tools connect streams mirror examples
-#                       bench
+#                       compaction bench
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
 
-STEPS=(format lint docs test scripts demo groups transactions tools connect streams mirror examples bench)
+STEPS=(format lint docs test scripts demo groups transactions tools connect streams mirror examples compaction bench)
 
 tools() {
   have cargo || die "needs Rust: install rustup"
@@ -71,6 +71,7 @@ step_connect() { on_jdk connect --lines 3000 --exactly-once; }
 step_streams() { on_jdk streams --lines 3000; }
 step_mirror() { on_jdk mirror --records 3000; }
 step_examples() { on_release examples; }
+step_compaction() { on_release compaction --updates 500000 --keys 5000; }
 
 # No figures are drawn from this: it shows that the benches run.
 step_bench() {
