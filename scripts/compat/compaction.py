@@ -3,31 +3,22 @@
 One partition and one idempotent producer: the offset of an update is its number, so that every reader can be held against the keys.
 """
 
-import argparse
-import pathlib
 import re
-import shutil
-import sys
-import tempfile
 import threading
 import time
 import urllib.request
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-import brokers
-from brokers import BrokerFailed
+import scene
+from scene import Failed, say
 
 TOPIC = "newest"
 VALUE = b"v" * 80
 RECORD_BYTES = 8 + len(VALUE) + 20  # a record with its key and varints, about
 SEGMENT_BYTES = 16 << 20
 DEADLINE_S = 300
-
-
-class Failed(Exception):
-    """What was to be shown is not so."""
 
 
 def key_of(update, keys):
@@ -38,12 +29,8 @@ def key_of(update, keys):
     return (z ^ z >> 31) % keys
 
 
-def say(words):
-    print(words, flush=True)
-
-
 class Run:
-    def __init__(self, options, broker):
+    def __init__(self, options, _, broker):
         self.options, self.broker = options, broker
         self.sizes = []
 
@@ -125,7 +112,10 @@ class Run:
             time.sleep(0.2)
         return live
 
-    def run(self):
+    def close(self):
+        pass
+
+    def all(self):
         admin = AdminClient({"bootstrap.servers": self.broker.address})
         config = {"cleanup.policy": "compact", "segment.bytes": str(SEGMENT_BYTES), "min.cleanable.dirty.ratio": "0.3"}
         admin.create_topics([NewTopic(TOPIC, 1, 1, config=config)])[TOPIC].result(30)
@@ -162,33 +152,16 @@ class Run:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="compaction.sh")
+    parser = scene.arguments("compaction", peers=False)
     parser.add_argument("--updates", type=int, default=10_000_000)
     parser.add_argument("--keys", type=int, default=100_000)
-    parser.add_argument("--rate", type=float)
-    parser.add_argument("--binary")
-    parser.add_argument("--no-readers", dest="beside", action="store_false")
-    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--rate", type=float, help="log.cleaner.io.max.bytes.per.second")
+    parser.add_argument("--no-readers", dest="beside", action="store_false", help="none while it is written")
     options = parser.parse_args()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-compaction-"))
     settings = ["log.cleaner.backoff.ms=500"]
     if options.rate:
         settings.append(f"log.cleaner.io.max.bytes.per.second={options.rate}")
-    broker, passed = None, False
-    try:
-        broker = brokers.Yeoul(work, brokers.yeoul_binary(options.binary), settings)
-        broker.start()
-        Run(options, broker).run()
-        broker.stop()
-        passed = True
-        say("compaction: passed")
-    except (BrokerFailed, Failed, KafkaException, KafkaError) as error:
-        sys.exit(f"compaction: {error}; see {work}")
-    finally:
-        if broker:
-            broker.close()
-        if passed and not options.keep:
-            shutil.rmtree(work)
+    scene.play_on_one("compaction", options, settings, Run, catch=(KafkaException,))
 
 
 if __name__ == "__main__":

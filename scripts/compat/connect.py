@@ -1,21 +1,16 @@
 """Kafka Connect, by itself and in a cluster of two: see scripts/connect.sh, which brings what this needs and calls it."""
 
-import argparse
 import collections
 import json
-import pathlib
-import shutil
 import socket
-import sys
-import tempfile
 import urllib.error
 import urllib.request
 
 from confluent_kafka import Consumer, TopicPartition
 
-import brokers
-from brokers import BrokerFailed
-from jvm import Failed, Jvm, say, wait_for
+import scene
+from jvm import Jvm
+from scene import Failed, say, wait_for
 
 CONVERTERS = {"key.converter": "org.apache.kafka.connect.storage.StringConverter", "value.converter": "org.apache.kafka.connect.storage.StringConverter"}
 SOURCE, SINK = ("org.apache.kafka.connect.file.FileStream%sConnector" % kind for kind in ("Source", "Sink"))
@@ -106,6 +101,10 @@ class Files:
 class Run:
     def __init__(self, options, work, broker):
         self.options, self.work, self.broker, self.workers = options, work, broker, []
+
+    def close(self):
+        for worker in self.workers:
+            worker.close()
 
     def worker(self, *words):
         worker = Worker(self.work, *words)
@@ -199,38 +198,10 @@ class Run:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="connect.sh")
+    parser = scene.arguments("connect")
     parser.add_argument("--lines", type=int, default=30_000, help="lines of each file (default 30000)")
-    parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
-    parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
     parser.add_argument("--exactly-once", action="store_true", help="a second cluster, whose sources write in transactions")
-    parser.add_argument("--keep", action="store_true", help="keep the folder")
-    options = parser.parse_args()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-connect-"))
-    settings = ["group.initial.rebalance.delay.ms=200"]
-    if options.broker == "kafka":
-        broker = brokers.Kafka(work / "broker", settings)
-    else:
-        broker = brokers.Yeoul(work / "broker", brokers.yeoul_binary(options.binary), settings)
-    run = Run(options, work, broker)
-    passed = False
-    try:
-        broker.start()
-        run.all()
-        broker.stop()
-        passed = True
-        say("connect: passed")
-    except (Failed, BrokerFailed) as failed:
-        say(f"connect: FAILED: {failed}")
-    finally:
-        for worker in run.workers:
-            worker.close()
-        broker.close()
-        if passed and not options.keep:
-            shutil.rmtree(work)
-        else:
-            say(f"kept: {work}")
-    sys.exit(0 if passed else 1)
+    scene.play_on_one("connect", parser.parse_args(), ["group.initial.rebalance.delay.ms=200"], Run)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import time
 
 import brokers
 from brokers import HERE, HOME, ROOT, BrokerFailed
+from scene import Failed, say
 
 BASE_MS = 1_700_000_000_000
 TOPIC = "flights"
@@ -23,14 +24,6 @@ DEADLINE_S = 420  # for each phase
 
 # What a record says, as a consumer of any client saw it.
 Seen = collections.namedtuple("Seen", "partition offset timestamp headers key value")
-
-
-class Failed(Exception):
-    """Something was not as it must be; the text says what."""
-
-
-def say(text):
-    print(text, flush=True)
 
 
 def commands():

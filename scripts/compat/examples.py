@@ -1,17 +1,13 @@
 """Runs the applications of examples/ and checks what comes out: see scripts/examples.sh, which calls this."""
 
-import argparse
 import collections
 import datetime
-import pathlib
-import shutil
 import subprocess
-import sys
-import tempfile
 import time
 
-import brokers
-from brokers import HOME, ROOT, BrokerFailed
+import scene
+from brokers import HOME, ROOT
+from scene import Failed, say
 
 EXAMPLES = ROOT / "examples"
 DEADLINE_S = 120
@@ -20,13 +16,9 @@ ORDERS = 2_000
 SENSORS, MINUTES = 10, 4
 
 
-class Failed(Exception):
-    """Something did not come out as it should; the text is for a person."""
-
-
 class Run:
-    def __init__(self, work, broker):
-        self.work, self.broker, self.started = work, broker, []
+    def __init__(self, options, work, broker):
+        self.names, self.work, self.broker, self.started = options.names, work, broker, []
 
     def command(self, program, *words):
         return [HOME / "python/bin/python", EXAMPLES / program, self.broker.address, *map(str, words)]
@@ -59,6 +51,11 @@ class Run:
                 raise Failed(f"{what}: not within {DEADLINE_S} s; see {self.work}")
             time.sleep(0.1)
         return found
+
+    def all(self):
+        for name in self.names or EXAMPLE:
+            began = time.monotonic()
+            say(f"{name}: {EXAMPLE[name](self)} ({time.monotonic() - began:.0f} s)")
 
     # -- the applications --
 
@@ -139,33 +136,16 @@ class Run:
         return found
 
 
+EXAMPLE = {"log-collection": Run.log_collection, "orders": Run.orders, "sensors": Run.sensors}
+
+
 def main():
-    names = {"log-collection": Run.log_collection, "orders": Run.orders, "sensors": Run.sensors}
-    parser = argparse.ArgumentParser(prog="examples.sh")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=" ".join(names))
-    parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
-    parser.add_argument("--broker", choices=("yeoul", "kafka"), default="yeoul")
-    parser.add_argument("--keep", action="store_true", help="leave the folder")
+    parser = scene.arguments("examples")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=" ".join(EXAMPLE))
     options = parser.parse_args()
-    if unknown := set(options.names) - set(names):
+    if unknown := set(options.names) - set(EXAMPLE):
         parser.error(f"no such example: {' '.join(unknown)}")
-    work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-examples-"))
-    broker = brokers.Kafka(work / "kafka") if options.broker == "kafka" else brokers.Yeoul(work / "yeoul", brokers.yeoul_binary(options.binary))
-    run, failure = Run(work, broker), None
-    try:
-        broker.start()
-        for name in options.names or names:
-            began = time.monotonic()
-            print(f"{name}: {names[name](run)} ({time.monotonic() - began:.0f} s)", flush=True)
-    except (Failed, BrokerFailed, subprocess.SubprocessError) as error:
-        failure = error
-    finally:
-        run.close()
-        broker.close()
-        if not options.keep and failure is None:
-            shutil.rmtree(work, ignore_errors=True)
-    if failure:
-        sys.exit(f"examples: FAILED: {failure}")
+    scene.play_on_one("examples", options, [], Run, catch=(subprocess.SubprocessError,))
 
 
 if __name__ == "__main__":

@@ -1,21 +1,15 @@
 """Groups of foreign clients: see scripts/groups.sh, which installs what this needs and calls it."""
 
-import argparse
-import pathlib
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
-import time
 
-import brokers
-from brokers import HOME, BrokerFailed
-from demo import CLIENTS, Failed, commands, say, skipped
+import scene
+from brokers import HOME
+from demo import CLIENTS, commands, skipped
+from scene import Failed, say, wait_for
 
 PARTITIONS = 12
-DEADLINE_S = 120  # for each wait
 SHARING_RECORDS = 600  # enough for every partition to get some
 SHARING_ROUNDS = 30
 
@@ -26,15 +20,6 @@ GROUPS = {
     "javascript": [("kafkajs", "roundrobin"), ("kafkajs", "roundrobin")],
     "kip848": [("java-4.3", "consumer"), ("confluent", "consumer"), ("java-4.3", "consumer")],
 }
-
-
-def wait_for(what, done):
-    """Looks again and again until done() is true. Errors: Failed, after DEADLINE_S, with what() then."""
-    until = time.monotonic() + DEADLINE_S
-    while not done():
-        if time.monotonic() > until:
-            raise Failed(f"not within {DEADLINE_S} s: {what()}")
-        time.sleep(0.1)
 
 
 class Member:
@@ -89,6 +74,12 @@ class Run:
             file.writelines(b"key-%d\tvalue-%d\n" % (n % 997, n) for n in range(first, first + count))
         self.sent += count
         self.python("produce", self.broker.address, "events", path, first, self.sent, "p", 50_000, self.work / "acks")
+
+    def close(self):
+        for member in self.members:
+            if member.process.poll() is None:
+                member.process.kill()
+                member.process.wait()
 
     def of(self, group):
         return [member for member in self.members if member.name.startswith(group + "-")]
@@ -223,41 +214,13 @@ class Run:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="groups.sh")
+    parser = scene.arguments("groups")
     parser.add_argument("--records", type=int, default=20_000, help="records at least (default 20000)")
-    parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
-    parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
-    parser.add_argument("--keep", action="store_true", help="keep the folder")
     options = parser.parse_args()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-groups-"))
     settings = ["group.initial.rebalance.delay.ms=200"]
     for name, ms in (("session.timeout", 6000), ("heartbeat.interval", 1000)):
         settings += [f"group.consumer.min.{name}.ms={ms}", f"group.consumer.{name}.ms={ms}"]
-    if options.broker == "kafka":
-        broker = brokers.Kafka(work / "broker", settings)
-    else:
-        broker = brokers.Yeoul(work / "broker", options.binary or brokers.ROOT / "target/release/yeoul", settings)
-    run = Run(options, work, broker)
-    passed = False
-    try:
-        broker.start()
-        run.all()
-        broker.stop()
-        passed = True
-        say("groups: passed")
-    except (Failed, BrokerFailed) as failed:
-        say(f"groups: FAILED: {failed}")
-    finally:
-        for member in run.members:
-            if member.process.poll() is None:
-                member.process.kill()
-                member.process.wait()
-        broker.close()
-        if passed and not options.keep:
-            shutil.rmtree(work)
-        else:
-            say(f"kept: {work}")
-    sys.exit(0 if passed else 1)
+    scene.play_on_one("groups", options, settings, Run)
 
 
 if __name__ == "__main__":

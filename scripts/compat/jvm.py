@@ -3,26 +3,9 @@
 import pathlib
 import signal
 import subprocess
-import time
 
 from brokers import HOME, ROOT
-
-
-class Failed(Exception):
-    """Something did not come out as it should; the text is for a person."""
-
-
-def say(text):
-    print(text, flush=True)
-
-
-def wait_for(what, done, seconds=120):
-    """Looks again and again until done() is true. Errors: Failed, with what() as it is then."""
-    until = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() > until:
-            raise Failed(f"not within {seconds} s: {what()}")
-        time.sleep(0.1)
+from scene import Failed
 
 
 class Jvm:

@@ -1,19 +1,16 @@
 """MirrorMaker 2 between Kafka and Yeoul, both ways: see scripts/mirror.sh, which brings what this needs and calls it."""
 
-import argparse
 import collections
-import pathlib
-import shutil
 import sys
-import tempfile
 import time
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 import brokers
-from brokers import BrokerFailed
-from jvm import Failed, Jvm, say, wait_for
+import scene
+from jvm import Jvm
+from scene import Failed, say, wait_for
 
 PARTITIONS = 3
 BASE_MS = 1_700_000_000_000
@@ -184,33 +181,19 @@ def mirror(sides, each, work, makers):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="mirror.sh")
+    parser = scene.arguments("mirror", peers=False)
     parser.add_argument("--records", type=int, default=9_000, help="records of each side (default 9000)")
-    parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
-    parser.add_argument("--keep", action="store_true", help="keep the folder")
     options = parser.parse_args()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-mirror-"))
-    yeoul = brokers.Yeoul(work / "yeoul", brokers.yeoul_binary(options.binary), ["group.initial.rebalance.delay.ms=200"])
-    sides = [Side("kafka", brokers.Kafka(work / "kafka", heap="512m")), Side("yeoul", yeoul)]
-    makers, passed = [], False
-    try:
-        mirror(sides, options.records // 3, work, makers)
+
+    def play(work, closing):
+        yeoul = brokers.Yeoul(work / "yeoul", brokers.yeoul_binary(options.binary), ["group.initial.rebalance.delay.ms=200"])
+        sides = [Side("kafka", brokers.Kafka(work / "kafka", heap="512m")), Side("yeoul", yeoul)]
+        closing += [side.broker for side in sides]
+        mirror(sides, options.records // 3, work, closing)
         for side in sides:
             side.broker.stop()
-        passed = True
-        say("mirror: passed")
-    except (Failed, BrokerFailed) as failed:
-        say(f"mirror: FAILED: {failed}")
-    finally:
-        for maker in makers:
-            maker.close()
-        for side in sides:
-            side.broker.close()
-        if passed and not options.keep:
-            shutil.rmtree(work)
-        else:
-            say(f"kept: {work}")
-    sys.exit(0 if passed else 1)
+
+    scene.play("mirror", options, play)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,15 @@
 """Applications of Kafka Streams: see scripts/streams.sh, which brings what this needs and calls it."""
 
-import argparse
 import collections
-import pathlib
 import random
-import shutil
-import sys
-import tempfile
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-import brokers
-from brokers import HOME, BrokerFailed
-from jvm import Failed, Jvm, say, wait_for
+import scene
+from brokers import HOME
+from jvm import Jvm
+from scene import Failed, say, wait_for
 
 PARTITIONS = 4
 BASE_MS = 1_700_000_000_000 // 60_000 * 60_000
@@ -65,6 +61,10 @@ def send(address, topic, records):
 class Run:
     def __init__(self, options, work, broker):
         self.options, self.work, self.broker, self.apps = options, work, broker, []
+
+    def close(self):
+        for app in self.apps:
+            app.close()
 
     def start(self, name, guarantee):
         words = ["App", name, self.broker.address, guarantee, self.work / f"state-{name}-{guarantee}"]
@@ -152,39 +152,11 @@ class Run:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="streams.sh")
+    parser = scene.arguments("streams")
     parser.add_argument("--lines", type=int, default=30_000, help="lines of text (default 30000)")
     guarantees = ["at_least_once", "exactly_once_v2"]
     parser.add_argument("--guarantees", nargs="+", choices=guarantees, default=guarantees, help="which to try (default: both)")
-    parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
-    parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
-    parser.add_argument("--keep", action="store_true", help="keep the folder")
-    options = parser.parse_args()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-streams-"))
-    settings = ["group.initial.rebalance.delay.ms=200"]
-    if options.broker == "kafka":
-        broker = brokers.Kafka(work / "broker", settings)
-    else:
-        broker = brokers.Yeoul(work / "broker", brokers.yeoul_binary(options.binary), settings)
-    run = Run(options, work, broker)
-    passed = False
-    try:
-        broker.start()
-        run.all()
-        broker.stop()
-        passed = True
-        say("streams: passed")
-    except (Failed, BrokerFailed) as failed:
-        say(f"streams: FAILED: {failed}")
-    finally:
-        for app in run.apps:
-            app.close()
-        broker.close()
-        if passed and not options.keep:
-            shutil.rmtree(work)
-        else:
-            say(f"kept: {work}")
-    sys.exit(0 if passed else 1)
+    scene.play_on_one("streams", parser.parse_args(), ["group.initial.rebalance.delay.ms=200"], Run)
 
 
 if __name__ == "__main__":

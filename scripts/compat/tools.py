@@ -1,20 +1,12 @@
 """Kafka's own administration tools against Yeoul (or, to try the script, the real Kafka): each does its work and says so."""
 
-import argparse
 import json
-import pathlib
 import re
 import subprocess
-import sys
-import tempfile
 
-from brokers import Kafka, Yeoul, yeoul_binary
-
-HERE = pathlib.Path(__file__).resolve().parent
-
-
-class Failed(Exception):
-    """A tool did not say what it should; the text is for a person."""
+import scene
+from brokers import HERE
+from scene import Failed, say
 
 
 class Tools:
@@ -97,25 +89,22 @@ def transactions(tools):
     tools.run("kafka-features", "describe", says=r"transaction.version\s.*FinalizedVersionLevel: 2")
 
 
+class Run:
+    def __init__(self, _, work, broker):
+        self.work, self.broker = work, broker
+
+    def all(self):
+        tools = Tools(self.broker.address, self.work)
+        for part in (topics, settings, records, cluster, transactions):
+            part(tools)
+        say(f"all {tools.count} calls of Kafka's tools did their work")
+
+    def close(self):
+        pass
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", help="the yeoul to try")
-    parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="yeoul-tools-") as folder:
-        folder = pathlib.Path(folder)
-        broker = Kafka(folder / "broker") if args.broker == "kafka" else Yeoul(folder / "broker", yeoul_binary(args.binary))
-        try:
-            broker.start()
-            tools = Tools(broker.address, folder)
-            for part in (topics, settings, records, cluster, transactions):
-                part(tools)
-            broker.stop()
-        except Failed as failed:
-            sys.exit(f"tools: {failed}")
-        finally:
-            broker.close()
-    print(f"all {tools.count} calls of Kafka's tools did their work")
+    scene.play_on_one("tools", scene.arguments("tools").parse_args(), [], Run)
 
 
 if __name__ == "__main__":

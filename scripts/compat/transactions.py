@@ -1,18 +1,14 @@
 """Transactions of foreign clients: see scripts/transactions.sh, which installs what this needs and calls it."""
 
-import argparse
 import collections
-import pathlib
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 
-import brokers
-from brokers import HOME, BrokerFailed
-from demo import CLIENTS, Failed, commands, say, skipped
+import scene
+from brokers import HOME
+from demo import CLIENTS, commands, skipped
+from scene import Failed, say
 
 PARTITIONS = 6
 DEADLINE_S = 180  # for each wait
@@ -71,6 +67,12 @@ class Run:
         self.options, self.work, self.broker = options, work, broker
         self.sent = 0
         self.transformers = []
+
+    def close(self):
+        for one in self.transformers:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.process.wait()
 
     def python(self, *words):
         command = [HOME / "python/bin/python", CLIENTS / "python/client.py", "confluent", *map(str, words)]
@@ -153,40 +155,12 @@ class Run:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="transactions.sh")
+    parser = scene.arguments("transactions")
     parser.add_argument("--records", type=int, default=8_000, help="records at least (default 8000)")
-    parser.add_argument("--binary", help="the yeoul to run (default: target/release/yeoul)")
-    parser.add_argument("--broker", choices=["yeoul", "kafka"], default="yeoul")
     parser.add_argument("--clients", type=lambda text: text.split(","), default=TRANSFORMERS, help=f"default: {','.join(TRANSFORMERS)}")
-    parser.add_argument("--keep", action="store_true", help="keep the folder")
     options = parser.parse_args()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="yeoul-transactions-"))
     settings = ["group.initial.rebalance.delay.ms=0", "transaction.abort.timed.out.transaction.cleanup.interval.ms=1000"]
-    if options.broker == "kafka":
-        broker = brokers.Kafka(work / "broker", settings)
-    else:
-        broker = brokers.Yeoul(work / "broker", options.binary or brokers.ROOT / "target/release/yeoul", settings)
-    run = Run(options, work, broker)
-    passed = False
-    try:
-        broker.start()
-        run.all()
-        broker.stop()
-        passed = True
-        say("transactions: passed")
-    except (Failed, BrokerFailed) as failed:
-        say(f"transactions: FAILED: {failed}")
-    finally:
-        for one in run.transformers:
-            if one.process.poll() is None:
-                one.process.kill()
-                one.process.wait()
-        broker.close()
-        if passed and not options.keep:
-            shutil.rmtree(work)
-        else:
-            say(f"kept: {work}")
-    sys.exit(0 if passed else 1)
+    scene.play_on_one("transactions", options, settings, Run)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 pub mod epochs;
 pub mod isr;
 pub mod leader;
+mod producer;
 pub mod producers;
 mod snapshot;
 pub mod verification;

@@ -6,8 +6,7 @@
 //! Home: pure; a part of `leader.rs`.
 //!
 //! Invariants
-//!   P1  At most [`BATCHES_KEPT`] batches are kept a producer, all of its current epoch,
-//!       oldest first.
+//!   P1  Of each producer the last batches are kept, as `producer.rs` says.
 //!   P2  At most [`PRODUCERS_MAX`] producers. One more drives out the sixteenth part that has
 //!       been silent longest and has no open transaction: their next batch is taken as from
 //!       an unknown producer, with any sequence. If all have open transactions, the newcomer
@@ -15,7 +14,7 @@
 //!   P3  A state restored from a snapshot and the batches after it answers as the one that
 //!       saw every batch.
 //!
-//! Not here: whether a transaction may be written to (its coordinator knows).
+//! Not here: one producer (`producer.rs`), whether a transaction may be written to (its coordinator knows).
 //! Source: KIP-98, KIP-360; Kafka's `ProducerStateManager`; `protocol.md` P32-P34.
 
 use std::collections::BTreeMap;
@@ -24,15 +23,13 @@ use std::fmt;
 use crate::model::ids::{ProducerEpoch, ProducerId, TransactionVersion};
 use crate::model::offset::{Offset, Sequence};
 use crate::model::time::Timestamp;
+use crate::partition::producer::{COORDINATOR_EPOCH_NONE, KeptBatch, PRODUCER_BYTES_MIN, Producer};
 use crate::partition::snapshot::{SnapshotReader, SnapshotWriter};
 use crate::record::batch::BatchInfo;
 use crate::record::control::EndMarker;
 
 pub use crate::partition::snapshot::SnapshotError;
 
-/// Batches of each producer in which a retry is recognised. Source: Kafka's
-/// `NUM_BATCHES_TO_RETAIN`; clients keep at most five requests in flight.
-pub const BATCHES_KEPT: usize = 5;
 /// Producers remembered a partition (P2); about 2.5 MiB when full.
 pub const PRODUCERS_MAX: usize = 10_000;
 /// The part of the producers that is driven out at once, so that the search is paid rarely.
@@ -42,33 +39,7 @@ const EVICTED_PART: usize = 16;
 const MAGIC: u32 = 0x5945_5053;
 /// Version 2 adds each producer's coordinator epoch and last timestamp; version 1 is still read.
 const VERSION: u16 = 2;
-const PRODUCER_BYTES_MIN: usize = 27;
-const BATCH_BYTES: usize = 28;
 const COMPLETED_BYTES: usize = 16;
-
-/// One batch that a retry may repeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct KeptBatch {
-    base_sequence: Sequence,
-    last_sequence: Sequence,
-    base_offset: Offset,
-    /// Last offset less the base offset: as many as there are sequences, less one.
-    offset_delta: i32,
-    max_timestamp: Timestamp,
-}
-
-impl KeptBatch {
-    const NONE: KeptBatch = KeptBatch {
-        base_sequence: Sequence::NONE,
-        last_sequence: Sequence::NONE,
-        base_offset: Offset::NONE,
-        offset_delta: 0,
-        max_timestamp: Timestamp::NONE,
-    };
-}
-
-/// The coordinator epoch of a producer that has no marker yet.
-const COORDINATOR_EPOCH_NONE: i32 = -1;
 
 /// The end of a transaction, as a coordinator wants it written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,63 +48,6 @@ pub struct TransactionEnd {
     pub marker: EndMarker,
     /// Whose rules hold for the producer's epoch in the marker.
     pub version: TransactionVersion,
-}
-
-/// What is known of one producer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Producer {
-    epoch: ProducerEpoch,
-    /// The shard's wall clock when it last wrote; for expiry.
-    last_used: Timestamp,
-    /// Largest timestamp of the last batch or marker of it.
-    last_timestamp: Timestamp,
-    /// First offset of its open transaction.
-    open: Option<Offset>,
-    /// Of the coordinator that wrote its last marker; -1 before any.
-    coordinator_epoch: i32,
-    kept_count: usize,
-    kept: [KeptBatch; BATCHES_KEPT],
-}
-
-impl Producer {
-    fn new(epoch: ProducerEpoch, now: Timestamp) -> Producer {
-        Producer {
-            epoch,
-            last_used: now,
-            last_timestamp: Timestamp::NONE,
-            open: None,
-            coordinator_epoch: COORDINATOR_EPOCH_NONE,
-            kept_count: 0,
-            kept: [KeptBatch::NONE; BATCHES_KEPT],
-        }
-    }
-
-    fn kept(&self) -> &[KeptBatch] {
-        &self.kept[..self.kept_count]
-    }
-
-    fn last_sequence(&self) -> Option<Sequence> {
-        self.kept().last().map(|batch| batch.last_sequence)
-    }
-
-    /// Keeps one more batch, and forgets the oldest if there is no room (P1).
-    fn keep(&mut self, batch: KeptBatch) {
-        if self.kept_count == BATCHES_KEPT {
-            self.kept.rotate_left(1);
-            self.kept_count -= 1;
-        }
-        self.kept[self.kept_count] = batch;
-        self.kept_count += 1;
-    }
-
-    /// A new epoch forgets the batches of the one before (P1).
-    fn enter(&mut self, epoch: ProducerEpoch) {
-        if self.epoch != epoch {
-            self.epoch = epoch;
-            self.kept_count = 0;
-            self.kept = [KeptBatch::NONE; BATCHES_KEPT];
-        }
-    }
 }
 
 /// A transaction that has its marker, but whose marker consumers cannot read yet.
@@ -421,14 +335,7 @@ impl ProducerState {
             return;
         }
         if info.base_sequence.0 >= 0 {
-            producer.keep(KeptBatch {
-                base_sequence: info.base_sequence,
-                last_sequence: info.last_sequence,
-                base_offset: info.base_offset,
-                offset_delta: i32::try_from(info.last_offset.0 - info.base_offset.0)
-                    .expect("a batch's last offset delta has 31 bits"),
-                max_timestamp: info.max_timestamp,
-            });
+            producer.keep(KeptBatch::of(info));
         }
         if info.attributes.is_transactional() && producer.open.is_none() {
             producer.open = Some(info.base_offset);
@@ -485,7 +392,7 @@ impl ProducerState {
         out.put(&covers_end.0.to_be_bytes());
         out.put_count(self.producers.len());
         for (id, producer) in &self.producers {
-            encode_producer(&mut out, *id, producer);
+            producer.encode(*id, &mut out);
         }
         out.put_count(self.completed.len());
         for transaction in self.completed.values() {
@@ -503,7 +410,7 @@ impl ProducerState {
         let mut state = ProducerState::new();
         let count = reader.take_count(PRODUCER_BYTES_MIN)?;
         for _ in 0..count {
-            let (id, producer) = decode_producer(&mut reader, version)?;
+            let (id, producer) = Producer::decode(&mut reader, version)?;
             let ascends = state.producers.last_key_value().is_none_or(|(last, _)| *last < id);
             let opens = producer.open.is_none_or(|first| state.open.insert(first, id).is_none());
             if !ascends || !opens {
@@ -531,10 +438,7 @@ impl ProducerState {
         assert!(self.producers.len() <= PRODUCERS_MAX, "P2");
         assert!(self.open.len() <= self.producers.len(), "a producer has one open transaction");
         let Some(producer) = self.producers.get(&last_writer) else { return };
-        assert!(producer.kept_count <= BATCHES_KEPT, "P1");
-        for pair in producer.kept().windows(2) {
-            assert!(pair[0].base_offset < pair[1].base_offset, "P1: oldest first");
-        }
+        producer.assert_invariants();
     }
 }
 
@@ -552,79 +456,6 @@ fn find_duplicate(producer: &Producer, info: &BatchInfo) -> Option<Sequenced> {
         max_timestamp: batch.max_timestamp,
     })
 }
-
-fn encode_producer(out: &mut SnapshotWriter, id: ProducerId, producer: &Producer) {
-    out.put(&id.0.to_be_bytes());
-    out.put(&producer.epoch.0.to_be_bytes());
-    out.put(&producer.last_used.0.to_be_bytes());
-    out.put(&producer.open.unwrap_or(Offset::NONE).0.to_be_bytes());
-    out.put(&producer.coordinator_epoch.to_be_bytes());
-    out.put(&producer.last_timestamp.0.to_be_bytes());
-    out.put(&[u8::try_from(producer.kept_count).expect("P1")]);
-    for batch in producer.kept() {
-        out.put(&batch.base_sequence.0.to_be_bytes());
-        out.put(&batch.last_sequence.0.to_be_bytes());
-        out.put(&batch.base_offset.0.to_be_bytes());
-        out.put(&batch.offset_delta.to_be_bytes());
-        out.put(&batch.max_timestamp.0.to_be_bytes());
-    }
-}
-
-fn decode_producer(
-    reader: &mut SnapshotReader<'_>,
-    version: u16,
-) -> Result<(ProducerId, Producer), SnapshotError> {
-    let id = ProducerId(reader.take_i64()?);
-    let epoch = ProducerEpoch(i16::from_be_bytes(reader.take()?));
-    let last_used = Timestamp(reader.take_i64()?);
-    let open = match reader.take_i64()? {
-        -1 => None,
-        first if first >= 0 => Some(Offset(first)),
-        _ => return Err(SnapshotError::BadValue),
-    };
-    let with_markers = match version {
-        1 => None,
-        _ => Some((reader.take_i32()?, Timestamp(reader.take_i64()?))),
-    };
-    let [count] = reader.take()?;
-    if usize::from(count) > BATCHES_KEPT || id.0 < 0 {
-        return Err(SnapshotError::BadValue);
-    }
-    let mut producer = Producer { open, ..Producer::new(epoch, last_used) };
-    for _ in 0..count {
-        let batch = decode_batch(reader)?;
-        let grows = producer.kept().last().is_none_or(|last| last.base_offset < batch.base_offset);
-        if !grows {
-            return Err(SnapshotError::BadValue);
-        }
-        producer.keep(batch);
-    }
-    let last = producer.kept().last().map_or(last_used, |batch| batch.max_timestamp);
-    (producer.coordinator_epoch, producer.last_timestamp) =
-        with_markers.unwrap_or((COORDINATOR_EPOCH_NONE, last));
-    if producer.coordinator_epoch < COORDINATOR_EPOCH_NONE {
-        return Err(SnapshotError::BadValue);
-    }
-    Ok((id, producer))
-}
-
-fn decode_batch(reader: &mut SnapshotReader<'_>) -> Result<KeptBatch, SnapshotError> {
-    let batch = KeptBatch {
-        base_sequence: Sequence(reader.take_i32()?),
-        last_sequence: Sequence(reader.take_i32()?),
-        base_offset: Offset(reader.take_i64()?),
-        offset_delta: reader.take_i32()?,
-        max_timestamp: Timestamp(reader.take_i64()?),
-    };
-    let sane = batch.base_sequence.0 >= 0
-        && batch.last_sequence.0 >= 0
-        && batch.base_offset.0 >= 0
-        && batch.offset_delta >= 0
-        && batch.base_offset.0.checked_add(i64::from(batch.offset_delta) + 1).is_some();
-    if sane { Ok(batch) } else { Err(SnapshotError::BadValue) }
-}
-
-const _: () = assert!(BATCH_BYTES == 4 + 4 + 8 + 4 + 8);
 
 #[cfg(test)]
 mod tests {
@@ -787,7 +618,7 @@ mod tests {
         out.put_count(state.producers.len());
         for (id, producer) in &state.producers {
             let mut of_one = SnapshotWriter::new(MAGIC, 1);
-            encode_producer(&mut of_one, *id, producer);
+            producer.encode(*id, &mut of_one);
             let bytes = of_one.finish();
             // Between the open transaction and the batches, version 2 has 12 bytes more.
             let (head, at) = (6, 6 + 26);

@@ -10,7 +10,8 @@ use crate::partition::epochs::{EpochEnd, EpochTable};
 use crate::partition::leader::{
     Acks, Admission, AppendError, AppendRules, Effect, Isolation, Leader, Recovered, Verification,
 };
-use crate::partition::producers::{BATCHES_KEPT, ProducerError, ProducerState, TransactionEnd};
+use crate::partition::producer::BATCHES_KEPT;
+use crate::partition::producers::{ProducerError, ProducerState, TransactionEnd};
 use crate::partition::verification::{Begun, FirstBatch, Guard};
 use crate::record::batch::{Attributes, BatchInfo};
 use crate::record::control::{EndMarker, Outcome};
