@@ -178,13 +178,19 @@ impl<C: Core> Coordinators<C> {
             async move { running.keep_time().await }
         });
         // Clients wait for it; the log was read in its own time.
-        let settling = tasks::spawn(Queue::Network, async move { running.settle().await });
+        let settling = tasks::spawn(Queue::Network, {
+            let running = Rc::clone(&running);
+            async move { running.settle().await }
+        });
         let ended = settling.await;
         let _ = timer.await; // ends with the coordinator
-        if ended == Ended::Failed {
-            // C2 of `running`: nobody else has ended it, so its slot is still its own.
-            self.slots.borrow_mut().insert(partition, Slot::Loading(number, Vec::new()));
+        let mut slots = self.slots.borrow_mut();
+        let Some(slot) = slots.get_mut(&partition) else { return Ended::Stopped };
+        // C2 of `running`; the partition may have gone, or come again, while the timer ended.
+        if !matches!(&*slot, Slot::Running(one) if Rc::ptr_eq(one, &running)) {
+            return Ended::Stopped;
         }
+        *slot = Slot::Loading(number, Vec::new());
         ended
     }
 

@@ -57,6 +57,8 @@ pub(super) async fn load<C: Core>(
     let mut working = Working::default();
     let log = &replica.log;
     let end = log.log_end();
+    // What one that failed had staged may not be durable yet: no state to answer from.
+    log.wait_durable(end).await.map_err(LoadError::Log)?;
     let mut from = log.log_start();
     while from < end {
         let request = ReadRequest {

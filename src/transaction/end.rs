@@ -181,6 +181,10 @@ fn started(value: &TransactionValue, now: Timestamp) -> Timestamp {
 fn judge(value: &TransactionValue, request: &EndRequest) -> Result<Verdict, TransactionError> {
     use TransactionError as E;
     let (has, asks) = (value.identity(), request.producer);
+    if value.state.is_completing() {
+        // First of all, as Kafka has it: the producer may come under the identity that is its next.
+        return Err(E::ConcurrentTransactions);
+    }
     // The client has not heard of the identity that the same request gave it before.
     let after_rotation = value.previous_producer_id == asks.id
         && asks.epoch == ProducerEpoch(EPOCH_LAST.0 - 1)
@@ -194,8 +198,8 @@ fn judge(value: &TransactionValue, request: &EndRequest) -> Result<Verdict, Tran
     let is_repeated = after_bump || after_rotation;
     let is_valid = match value.state {
         State::Ongoing | State::Empty => is_current,
-        State::PrepareCommit | State::PrepareAbort => after_bump,
         State::CompleteCommit | State::CompleteAbort => is_repeated || is_current,
+        State::PrepareCommit | State::PrepareAbort => panic!("looked at before"),
         State::Dead | State::PrepareEpochFence => panic!("N1: a state that is never kept"),
     };
     if !is_valid {
@@ -204,9 +208,6 @@ fn judge(value: &TransactionValue, request: &EndRequest) -> Result<Verdict, Tran
     match (value.state, request.outcome) {
         (State::Ongoing, Outcome::Commit) => Ok(Verdict::Decide(State::PrepareCommit)),
         (State::Ongoing, Outcome::Abort) => Ok(Verdict::Decide(State::PrepareAbort)),
-        (State::PrepareCommit, Outcome::Commit) | (State::PrepareAbort, Outcome::Abort) => {
-            Err(E::ConcurrentTransactions)
-        }
         (State::CompleteCommit, Outcome::Commit) | (State::CompleteAbort, Outcome::Abort)
             if is_repeated =>
         {

@@ -8,7 +8,7 @@
 
 use crate::model::ids::ProducerEpoch;
 use crate::model::time::Timestamp;
-use crate::transaction::coordinator::TransactionCoordinator;
+use crate::transaction::coordinator::{Transaction, TransactionCoordinator};
 use crate::transaction::ids::{
     EPOCH_LAST, Identity, NamedPartition, TransactionLevel, TransactionalId,
 };
@@ -73,8 +73,13 @@ impl TransactionCoordinator {
     ) -> Result<(), TransactionError> {
         let now = self.advance(now);
         let AddRequest { id, producer, partitions, version, metadata_index } = request;
+        let is_completing = |known: &Transaction| known.value.state.is_completing();
+        if self.transactions.get(id).is_some_and(is_completing) {
+            // First of all, as Kafka has it: the producer may come under the id that is its next.
+            return Err(TransactionError::ConcurrentTransactions);
+        }
         let (value, last_epoch) = self.owned(id, *producer)?;
-        if value.state.is_completing() || self.metadata_index < *metadata_index {
+        if self.metadata_index < *metadata_index {
             return Err(TransactionError::ConcurrentTransactions);
         }
         if value.producer_epoch == EPOCH_LAST {

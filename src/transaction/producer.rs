@@ -75,11 +75,15 @@ impl TransactionCoordinator {
             return Ok(Ok(identity));
         };
         let value = &known.value;
+        if value.state.is_completing() {
+            // First of all, as Kafka has it: the producer may come under the id that is its next.
+            return Ok(Err(InitError::Concurrent));
+        }
         if !request.expected.is_none_or(|expected| may_be(expected, value)) {
             return Ok(Err(InitError::Fenced));
         }
         match value.state {
-            State::PrepareCommit | State::PrepareAbort => return Ok(Err(InitError::Concurrent)),
+            State::PrepareCommit | State::PrepareAbort => panic!("looked at before"),
             State::Ongoing => {
                 // This epoch is told to nobody: the producer that asks again gets the next one.
                 self.abort_and_fence(now, &request.id, step);
@@ -150,6 +154,11 @@ fn next_identity(
     let is_repeated = expected
         .is_some_and(|expected| known.last_epoch != NO_EPOCH && expected.epoch == known.last_epoch);
     match is_repeated {
+        // It has been fenced by the last epoch, which nobody is given.
+        true if is_exhausted(has.epoch) => {
+            let identity = Identity { id: fresh.ok_or(NeedsProducerId)?, epoch: ProducerEpoch(0) };
+            Ok(Ok(Next { identity, last_epoch: NO_EPOCH }))
+        }
         true => Ok(Ok(Next { identity: has, last_epoch: known.last_epoch })),
         false => Ok(Err(InitError::Fenced)),
     }

@@ -111,8 +111,9 @@ fn p100_an_open_transaction_is_aborted_first() {
         let fenced = Identity { epoch: ProducerEpoch(first.epoch.0 + 1), ..first };
         assert_eq!((markers.outcome, markers.producer), (Abort, fenced), "{level:?}");
         assert_eq!(bench.init("x", None), Err(InitError::Concurrent), "while it completes");
-        assert_eq!(bench.add("x", first, 1, level), Err(E::ProducerFenced));
+        assert_eq!(bench.add("x", first, 1, level), Err(E::ConcurrentTransactions));
         bench.write_all_markers();
+        assert_eq!(bench.add("x", first, 1, level), Err(E::ProducerFenced));
         let second = bench.init("x", None).expect("it is complete");
         assert_eq!(second.epoch, ProducerEpoch(first.epoch.0 + 2));
     }
@@ -134,6 +135,30 @@ fn p100_fencing_never_runs_out_of_epochs() {
         assert_eq!(next.epoch, ProducerEpoch(0));
         assert_ne!(next.id, worn.id);
     }
+}
+
+#[test]
+fn p100_who_comes_back_is_never_given_the_last_epoch() {
+    let (mut bench, _) = with_producer(V2);
+    let worn = set_epoch(&mut bench, i16::MAX - 1);
+    bench.add("x", worn, 0, V2).expect("the last epoch is good");
+    assert_eq!(bench.init("x", Some(worn)), Err(InitError::Concurrent));
+    bench.write_all_markers();
+    let next = bench.init("x", Some(worn)).expect("with another id");
+    assert_eq!(next.epoch, ProducerEpoch(0));
+    assert_ne!(next.id, worn.id);
+    bench.add("x", next, 0, V2).expect("it goes on");
+}
+
+#[test]
+fn p103_an_abort_that_comes_before_the_markers_of_the_transaction_before_has_to_wait() {
+    let (mut bench, producer) = with_open(V2);
+    let next = bench.end("x", producer, Commit, V2).expect("it is open");
+    assert_eq!(bench.add("x", next, 0, V2), Err(E::ConcurrentTransactions));
+    assert_eq!(bench.end("x", next, Abort, V2), Err(E::ConcurrentTransactions));
+    assert_eq!(bench.end("x", producer, Commit, V2), Err(E::ConcurrentTransactions), "repeated");
+    bench.write_all_markers();
+    bench.add("x", next, 0, V2).expect("it goes on");
 }
 
 #[test]
@@ -234,10 +259,12 @@ fn p103_ends_of_version_2_are_kafkas() {
     check(State::Empty, Abort, Err(fenced), Ok(true));
     check(State::Ongoing, Commit, Err(fenced), Ok(true));
     check(State::Ongoing, Abort, Err(fenced), Ok(true));
-    check(State::PrepareCommit, Commit, Err(E::ConcurrentTransactions), Err(fenced));
-    check(State::PrepareCommit, Abort, Err(invalid), Err(fenced));
-    check(State::PrepareAbort, Abort, Err(E::ConcurrentTransactions), Err(fenced));
-    check(State::PrepareAbort, Commit, Err(invalid), Err(fenced));
+    for state in [State::PrepareCommit, State::PrepareAbort] {
+        for outcome in [Commit, Abort] {
+            let concurrent = E::ConcurrentTransactions;
+            check(state, outcome, Err(concurrent), Err(concurrent));
+        }
+    }
     check(State::CompleteCommit, Commit, Ok(()), Err(invalid));
     check(State::CompleteCommit, Abort, Err(invalid), Ok(true));
     check(State::CompleteAbort, Abort, Ok(()), Ok(true));
@@ -266,6 +293,10 @@ fn p103_an_end_with_used_up_epochs_gives_a_new_id() {
     let (_, markers) = bench.markers.last().cloned().expect("there is a partition");
     assert_eq!(markers.producer, Identity { epoch: ProducerEpoch(i16::MAX), ..worn });
     bench.crash(bench.log.len());
+    // It comes before the markers are written: it is the owner, and has to wait.
+    assert_eq!(bench.add("x", next, 0, V2), Err(E::ConcurrentTransactions));
+    assert_eq!(bench.end("x", next, Abort, V2), Err(E::ConcurrentTransactions));
+    assert_eq!(bench.init("x", Some(next)), Err(InitError::Concurrent));
     bench.write_all_markers();
     assert_eq!(bench.value("x").identity(), next);
     assert_eq!(bench.end("x", worn, Commit, V2), Ok(next), "repeated");

@@ -10,7 +10,6 @@ use std::rc::Rc;
 use crate::coordinator::call::Unavailable;
 use crate::metadata::image::MetadataImage;
 use crate::model::ids::{PartitionIndex, ProducerEpoch, ProducerId, TopicId};
-use crate::model::topic_name::TopicName;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::messages::add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
@@ -68,10 +67,13 @@ async fn add(
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let image = shard.image();
     let mut by_topic = ByTopic::default();
-    for topic in &transaction.topics {
-        by_topic.name(&(topic.name.clone(), TopicId::ZERO));
-    }
-    let asked: Vec<(String, i32)> = transaction.topics.into_iter().flat_map(each).collect();
+    let named = |AddPartitionsToTxnTopic { name, partitions, .. }| {
+        let key = (name, TopicId::ZERO);
+        let place = by_topic.name(&key);
+        Asked { place, name: key.0, partitions }
+    };
+    let asked: Vec<Asked> = transaction.topics.into_iter().map(named).collect();
+    let count = asked.iter().map(|topic| topic.partitions.len()).sum();
     let codes = match check(&image, &transaction.transactional_id, &asked) {
         Err(codes) => codes,
         Ok(partitions) => {
@@ -94,7 +96,7 @@ async fn add(
             };
             let told = |code| understood(code, version, FENCED_VERSION);
             codes
-                .unwrap_or_else(|unavailable| vec![unavailable_code(unavailable); asked.len()])
+                .unwrap_or_else(|unavailable| vec![unavailable_code(unavailable); count])
                 .into_iter()
                 .map(told)
                 .collect()
@@ -103,27 +105,33 @@ async fn add(
     results(by_topic, asked, codes)
 }
 
-fn each(topic: AddPartitionsToTxnTopic) -> impl Iterator<Item = (String, i32)> {
-    let AddPartitionsToTxnTopic { name, partitions, .. } = topic;
-    partitions.into_iter().map(move |partition| (name.clone(), partition))
+/// A topic of the request: a name once, however many partitions there are.
+struct Asked {
+    /// In the answer.
+    place: usize,
+    name: String,
+    partitions: Vec<i32>,
 }
 
 /// The partitions, if all of them exist; else what each is told.
 fn check(
     image: &MetadataImage,
     id: &str,
-    asked: &[(String, i32)],
+    asked: &[Asked],
 ) -> Result<Vec<NamedPartition>, Vec<ErrorCode>> {
-    if !is_transactional_id(id) {
-        return Err(vec![ErrorCode::InvalidRequest; asked.len()]);
+    let mut found: Vec<Option<NamedPartition>> = Vec::new();
+    for Asked { name, partitions, .. } in asked {
+        let topic = image.topic_by_name(name);
+        let find = |index: &i32| -> Option<NamedPartition> {
+            let partition = PartitionIndex(*index);
+            topic?.partition(partition)?;
+            Some(NamedPartition { topic: topic?.name.clone(), partition })
+        };
+        found.extend(partitions.iter().map(find));
     }
-    let find = |(name, index): &(String, i32)| -> Option<NamedPartition> {
-        let topic: &TopicName = &image.topic_by_name(name)?.name;
-        let partition = PartitionIndex(*index);
-        image.topic_by_name(name)?.partition(partition)?;
-        Some(NamedPartition { topic: topic.clone(), partition })
-    };
-    let found: Vec<Option<NamedPartition>> = asked.iter().map(find).collect();
+    if !is_transactional_id(id) {
+        return Err(vec![ErrorCode::InvalidRequest; found.len()]);
+    }
     if found.iter().all(Option::is_some) {
         return Ok(found.into_iter().flatten().collect());
     }
@@ -160,12 +168,14 @@ async fn verified(
 /// One code a partition, by topic; `by_topic` has the topics in the order in which they were named.
 fn results(
     mut by_topic: ByTopic,
-    asked: Vec<(String, i32)>,
+    asked: Vec<Asked>,
     codes: Vec<ErrorCode>,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
-    assert!(asked.len() == codes.len(), "one code a partition");
-    for ((name, partition), code) in asked.into_iter().zip(codes) {
-        by_topic.add(&(name, TopicId::ZERO), partition, code);
+    let mut codes = codes.into_iter();
+    for Asked { place, partitions, .. } in asked {
+        for partition in partitions {
+            by_topic.add_at(place, partition, codes.next().expect("one code a partition"));
+        }
     }
     let result = |(partition_index, code): (i32, ErrorCode)| AddPartitionsToTxnPartitionResult {
         partition_index,
@@ -189,12 +199,14 @@ mod tests {
 
     #[test]
     fn one_unknown_partition_refuses_all() {
-        let asked = |index| ("t".to_owned(), index);
-        let checked = check(&image(), "x", &[asked(0), asked(1)]);
+        let asked = |partitions: &[i32]| {
+            [Asked { place: 0, name: "t".to_owned(), partitions: partitions.to_vec() }]
+        };
+        let checked = check(&image(), "x", &asked(&[0, 1]));
         let codes = vec![ErrorCode::OperationNotAttempted, ErrorCode::UnknownTopicOrPartition];
         assert_eq!(checked, Err(codes));
-        let known = check(&image(), "x", &[asked(0)]).expect("it is there");
+        let known = check(&image(), "x", &asked(&[0])).expect("it is there");
         assert_eq!(known[0].topic.as_str(), "t");
-        assert_eq!(check(&image(), "", &[asked(0)]), Err(vec![ErrorCode::InvalidRequest]));
+        assert_eq!(check(&image(), "", &asked(&[0])), Err(vec![ErrorCode::InvalidRequest]));
     }
 }

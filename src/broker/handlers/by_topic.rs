@@ -24,24 +24,24 @@ pub struct ByTopic {
 impl ByTopic {
     /// Adds a partition to a topic, which is begun if it has not been named.
     pub fn add(&mut self, topic: &TopicKey, partition: i32, code: ErrorCode) {
-        self.topic(topic).push((partition, code));
+        let place = self.name(topic);
+        self.add_at(place, partition, code);
     }
 
-    /// Names a topic, so that it is there without partitions, too.
-    pub fn name(&mut self, topic: &TopicKey) {
-        self.topic(topic);
+    /// Names a topic, so that it is there without partitions, too; its place for
+    /// [`ByTopic::add_at`], which looks no name up.
+    pub fn name(&mut self, key: &TopicKey) -> usize {
+        if let Some(place) = self.places.get(key) {
+            return *place;
+        }
+        self.places.insert(key.clone(), self.topics.len());
+        self.topics.push((key.clone(), Vec::new()));
+        self.topics.len() - 1
     }
 
-    fn topic(&mut self, key: &TopicKey) -> &mut Vec<(i32, ErrorCode)> {
-        let place = match self.places.get(key) {
-            Some(place) => *place,
-            None => {
-                self.places.insert(key.clone(), self.topics.len());
-                self.topics.push((key.clone(), Vec::new()));
-                self.topics.len() - 1
-            }
-        };
-        &mut self.topics[place].1
+    /// Adds a partition to the topic at this place.
+    pub fn add_at(&mut self, place: usize, partition: i32, code: ErrorCode) {
+        self.topics[place].1.push((partition, code));
     }
 
     /// All of it with the coordinator's topics, which stay as they are if there is nothing else.
@@ -50,7 +50,8 @@ impl ByTopic {
             return answered;
         }
         for (key, partitions) in answered {
-            self.topic(&key).extend(partitions);
+            let place = self.name(&key);
+            self.topics[place].1.extend(partitions);
         }
         self.topics
     }

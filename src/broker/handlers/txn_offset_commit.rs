@@ -173,12 +173,17 @@ fn prepare(
     commit: &CommitRequest,
 ) -> Result<(Vec<Encoded>, CommitResults), Failure> {
     let prepared = core.commit_transactional(now, commit).map_err(Failure::Group)?;
-    let encode = |record| codec::encode(record).expect("the core checks names");
-    let records: Vec<Encoded> = prepared.records.iter().map(encode).collect();
-    let size =
-        |record: &Encoded| record.key.len() + record.value.as_ref().map_or(0, |value| value.len());
-    let bytes: usize = records.iter().map(size).sum();
-    if bytes > RECORDS_BYTES_MAX { Err(Failure::TooLarge) } else { Ok((records, prepared.results)) }
+    // Each key has the group's name: a small request could become a large batch.
+    let (mut records, mut bytes) = (Vec::new(), 0);
+    for record in &prepared.records {
+        let record = codec::encode(record).expect("the core checks names");
+        bytes += record.key.len() + record.value.as_ref().map_or(0, |value| value.len());
+        if bytes > RECORDS_BYTES_MAX {
+            return Err(Failure::TooLarge);
+        }
+        records.push(record);
+    }
+    Ok((records, prepared.results))
 }
 
 /// Refuses what metadata does not know.
@@ -188,12 +193,15 @@ fn part(image: &MetadataImage, request: TxnOffsetCommitRequest) -> (ByTopic, Com
     for TxnOffsetCommitRequestTopic { name, partitions: asked, .. } in request.topics {
         let known = image.topic_by_name(&name);
         let key = (name, TopicId::ZERO);
-        let mut partitions = Vec::with_capacity(asked.len());
+        let (mut partitions, mut place) = (Vec::with_capacity(asked.len()), None);
         for partition in asked {
             let index = PartitionIndex(partition.partition_index);
             match known.and_then(|known| known.partition(index)) {
                 Some(_) => partitions.push(position(partition)),
-                None => refused.add(&key, index.0, ErrorCode::UnknownTopicOrPartition),
+                None => {
+                    let place = *place.get_or_insert_with(|| refused.name(&key));
+                    refused.add_at(place, index.0, ErrorCode::UnknownTopicOrPartition);
+                }
             }
         }
         if let (Some(known), false) = (known, partitions.is_empty()) {

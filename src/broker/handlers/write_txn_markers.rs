@@ -19,13 +19,20 @@ use super::super::context::{Shard, locate};
 use super::super::errors::marker_code;
 use super::super::markers::write_markers;
 
+/// Markers that go to their partitions at once: a turn of a shard stays short, and what waits there
+/// for the disk stays small, however many a request has.
+const MARKERS_AT_ONCE_MAX: usize = 1_024;
+
 /// Where a marker's result goes: marker, topic and partition of the answer.
 type Place = (usize, usize, usize);
 
 /// Answers one request.
 pub async fn handle(shard: &Rc<Shard>, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
     let (mut markers, places, items) = part(&shard.image(), request.markers);
-    let written = write_markers(shard, items).await;
+    let mut written = Vec::with_capacity(items.len());
+    for some in items.chunks(MARKERS_AT_ONCE_MAX) {
+        written.extend(write_markers(shard, some.to_vec()).await);
+    }
     for ((marker, topic, partition), result) in places.into_iter().zip(written) {
         let code = result.map_or_else(marker_code, |()| ErrorCode::None);
         markers[marker].topics[topic].partitions[partition].error_code = code.code();
