@@ -138,7 +138,8 @@ async fn dirtiest(replicas: &Replicas, uncleanable: &mut BTreeSet<TopicPartition
         let upto = replica.core.borrow().last_stable_offset(); // C2
         let candidate = match replica.log.compaction_candidate(now, upto, &limits).await {
             Ok(candidate) => candidate,
-            Err(LogError::Damaged { .. }) => {
+            Err(error @ LogError::Damaged { .. }) => {
+                tracing::error!(topic = %replica.topic, %error, "not compacted any more"); // C3
                 uncleanable.insert(replica.partition);
                 continue;
             }

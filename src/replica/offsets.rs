@@ -68,9 +68,10 @@ async fn look_up(replica: &Replica, query: &OffsetQuery) -> Result<OffsetFound, 
     }
 }
 
-/// When a batch was appended, as far as its header tells.
+/// When a batch was appended, as far as its header tells; a compacted one may have lost its base.
 fn appended_at(info: &BatchInfo) -> Timestamp {
     match info.attributes.timestamp_type() {
+        _ if info.attributes.has_delete_horizon() => info.max_timestamp,
         TimestampType::LogAppendTime => info.max_timestamp,
         TimestampType::CreateTime => info.base_timestamp,
     }

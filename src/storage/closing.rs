@@ -9,6 +9,7 @@
 
 use crate::io::directory::Directory;
 use crate::io::file::{File, IoError};
+use crate::model::offset::Offset;
 use crate::storage::appender::Derived;
 use crate::storage::checkpoint::CHECKPOINT_NAME;
 use crate::storage::compaction::manifest::MANIFEST_NAME;
@@ -29,7 +30,7 @@ impl<D: Directory> Log<D> {
         inner.state.borrow_mut().life = Life::Closing;
         inner.work.notify();
         let still = inner.compaction.enter().await; // it sees the log closing, and ends
-        let flushed = inner.flush_to_close().await;
+        let flushed = inner.flush_or_full(self.log_end()).await;
         let held = inner.maintenance.enter().await;
         let pause = inner.pause().await?;
         let result = match flushed {
@@ -59,8 +60,8 @@ impl<D: Directory> Log<D> {
 }
 
 impl<D: Directory> Inner<D> {
-    /// Waits until all that is staged is durable; gives up when the disk is full.
-    async fn flush_to_close(&self) -> Result<(), LogError> {
+    /// Waits until all below `end` is durable; gives up when the disk is full.
+    pub(super) async fn flush_or_full(&self, end: Offset) -> Result<(), LogError> {
         loop {
             let moved = self.moved.listen();
             if self.fail_stop.failed().is_some() {
@@ -68,9 +69,13 @@ impl<D: Directory> Inner<D> {
             }
             {
                 let mut state = self.state.borrow_mut();
-                state.jobs.sync_wanted = state.log_end;
-                if state.synced_end() >= state.log_end {
+                let end = end.min(state.log_end); // what was cut meanwhile is no more to be written
+                state.jobs.sync_wanted = state.jobs.sync_wanted.max(end);
+                if state.synced_end() >= end {
                     return Ok(());
+                }
+                if state.life == Life::Ended {
+                    return Err(LogError::Offline);
                 }
                 if state.disk_full.is_some() && state.jobs.in_flight == 0 {
                     return Err(LogError::DiskFull);

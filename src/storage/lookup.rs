@@ -71,8 +71,8 @@ impl<D: Directory> Log<D> {
         }
     }
 
-    /// The numbers of the first batch that ends after `from`, at or before `upto`; none if there
-    /// is no such batch. Of what is no longer in memory headers alone are read.
+    /// The numbers of the first batch of clients' records that ends after `from`, at or before
+    /// `upto`; none if there is none: ends of transactions and what compaction left empty do not count. Of what is no longer in memory headers alone are read.
     /// Errors: `Damaged`, `Offline`.
     pub async fn batch_after(
         &self,
@@ -143,9 +143,12 @@ impl<D: Directory> Inner<D> {
     }
 
     async fn find_after(&self, from: Offset, upto: Offset) -> Result<Option<BatchInfo>, LogError> {
-        let after = |info: &BatchInfo| info.end_offset() > from && info.end_offset() <= upto;
-        if let Some(batch) = self.tail.find(from) {
-            return Ok(Some(batch.info).filter(after));
+        let after = |info: &BatchInfo| {
+            let within = info.end_offset() > from && info.end_offset() <= upto;
+            within && info.record_count > 0 && !info.attributes.is_control()
+        };
+        if let Some(batch) = self.tail.find(from).filter(|batch| after(&batch.info)) {
+            return Ok(Some(batch.info));
         }
         for key in self.keys_within(from, upto) {
             let index = match self.index(key).await {

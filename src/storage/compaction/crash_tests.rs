@@ -251,6 +251,44 @@ async fn list(disk: &Disk) -> Vec<String> {
     disk.root().list().await.unwrap()
 }
 
+fn write_until_due(life: &mut Life, world: &mut World, prng: &mut Prng) {
+    let log = life.log.clone();
+    let mut dirty_bytes = 0;
+    while dirty_bytes == 0 {
+        for _ in 0..20 {
+            world.write(&log, prng);
+        }
+        world.end_all(&log, prng);
+        life.executor.block_on(log.flush()).unwrap().unwrap();
+        dirty_bytes = life.executor.block_on(candidate(&log, world)).unwrap().unwrap().dirty_bytes;
+    }
+}
+
+/// An index that is made anew ends before what is damaged, which is not the segment's end.
+#[test]
+fn damage_in_a_segment_without_its_index_is_named_too() {
+    for seed in seeds(4) {
+        let ground = ground(seed.0);
+        let run = run(&ground, |_, _| {});
+        let (mut life, mut world) = (run.life, ground.world.clone());
+        write_until_due(&mut life, &mut world, &mut Prng::new(seed.0));
+        life.executor.finish();
+        let disk = run.disk.crash(Crash::Kill, seed.0);
+        let (mut life, _) = open(&disk, ground.options, world.now, seed.0).unwrap();
+        let log = life.log.clone();
+        disk.flip_bit(&names::segment(Offset(0)), 16, 0); // the magic
+        let gone =
+            life.executor.block_on(async { disk.root().remove(&names::index(Offset(0))).await });
+        assert!(matches!(gone.unwrap(), Ok(()) | Err(IoError::NotFound)));
+        let result = life.executor.block_on(compact(&log, &world)).unwrap();
+        assert!(matches!(result, Err(CompactError::Damaged { .. })), "{result:?}");
+        life.executor.finish();
+        let (life, opened) = open(&disk, ground.options, world.now, seed.0).unwrap();
+        assert_eq!(opened.report.log_end.0, world.end, "nothing behind it is gone");
+        drop(life);
+    }
+}
+
 /// A damaged segment is named, not rewritten: what can be read of the log stays as it is.
 #[test]
 fn a_damaged_log_is_not_compacted() {
@@ -260,16 +298,7 @@ fn a_damaged_log_is_not_compacted() {
         let (mut life, mut world) = (run.life, ground.world.clone());
         let log = life.log.clone();
         let mut prng = Prng::new(seed.0);
-        let mut dirty_bytes = 0;
-        while dirty_bytes == 0 {
-            for _ in 0..20 {
-                world.write(&log, &mut prng);
-            }
-            world.end_all(&log, &mut prng);
-            life.executor.block_on(log.flush()).unwrap().unwrap();
-            dirty_bytes =
-                life.executor.block_on(candidate(&log, &world)).unwrap().unwrap().dirty_bytes;
-        }
+        write_until_due(&mut life, &mut world, &mut prng);
         life.executor.finish();
         run.disk.flip_bit(&names::segment(Offset(0)), 40, 3);
         let result = life.executor.block_on(compact(&log, &world)).unwrap();

@@ -166,7 +166,7 @@ impl<D: Directory> Log<D> {
         let held = self.inner.compaction.enter().await;
         self.inner.check_open()?;
         // P3: the producers' batches were staged before the order was made.
-        self.flush().await?;
+        self.inner.flush_or_full(self.log_end()).await?;
         let mut inputs = Vec::new();
         for (key, end) in self.inner.compactable(order.end) {
             inputs.push(Input { key, end, bytes: self.inner.sums(key).await?.bytes });
@@ -386,7 +386,13 @@ impl<D: Directory, P: Pace> Pass<'_, D, P> {
         while let Some((info, bytes)) = self.next(&mut reader).await? {
             changed.clear();
             let verdict = judge.judge(&batch_of(&bytes), &info, &mut changed)?;
-            group.changed |= verdict != Verdict::Keep;
+            // What holds a segment's end is dropped, and put there again.
+            let holds_end = info.record_count == 0 && info.end_offset() == input.end;
+            group.changed |= match verdict {
+                Verdict::Keep => false,
+                Verdict::Change => true,
+                Verdict::Drop => !holds_end,
+            };
             let pushed = match verdict {
                 Verdict::Keep => group.output.push(&bytes, &info).await,
                 Verdict::Change => {
@@ -520,7 +526,9 @@ impl<'a, D: Directory> Reader<'a, D> {
         let Input { key, end, bytes: limit } = self.opened.input;
         let at = self.at;
         if at.position >= limit {
-            return Ok(None);
+            // An index that was made anew ends before what is damaged.
+            let whole = at.offset == end;
+            return if whole { Ok(None) } else { Err(self.inner.damaged(key, at.offset).into()) };
         }
         let failed = |inner: &Inner<D>, error: IoError| inner.read_error(error, key, at);
         let header = self.window.at(at.position, HEADER_BYTES).await;

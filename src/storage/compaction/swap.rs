@@ -58,6 +58,7 @@ impl<D: Directory> Inner<D> {
             let stored = self.store_checkpoint(false, None, Derived::Save).await;
             stored.map_err(|error| self.fail(error))?; // X4
         }
+        assert_eq!(new.index.end, end, "a segment ends where the next one begins");
         let range = OffsetRange { from: old[0].base, to: end };
         let before = self.state.borrow().compacted;
         let holes_end = before.holes_end.max(end);
@@ -66,6 +67,9 @@ impl<D: Directory> Inner<D> {
         let stored = self.manifest.store(&self.directory, &decided).await;
         stored.map_err(|error| self.fail(error))?; // X1
         let index = new.index.encode();
+        // X5: before the new segment can be looked up, or its memory let go and the old one read.
+        let gone = remove_if_there(&self.directory, &names::index(range.from)).await;
+        gone.map_err(|error| self.fail_hard(error))?;
         self.state.borrow_mut().change_hands(old, end, new);
         self.tail.forget_before(end);
         self.tail.budget().forget_chunks(self.tail.log);
@@ -113,7 +117,6 @@ impl<F> State<F> {
     /// The segments `old` go, `new` comes (X3).
     fn change_hands(&mut self, old: &[Key], end: Offset, new: Finished<F>) {
         assert!(self.holds(old, end), "looked at under the maintenance gate");
-        assert_eq!(new.index.end, end, "a segment ends where the next one begins");
         let from = self.segments.partition_point(|segment| segment.base < old[0].base);
         self.replaced += 1;
         let mut segment = Segment::sealed(old[0].base, end);
