@@ -187,7 +187,8 @@ impl LagRow {
 
 impl MoveRow {
     fn new(moved: &Moved) -> MoveRow {
-        let between = |low: Offset, high: Offset| u64::try_from(high.0 - low.0).unwrap_or(0);
+        let between =
+            |low: Offset, high: Offset| u64::try_from(high.0.saturating_sub(low.0)).unwrap_or(0);
         let from = moved.from.unwrap_or(moved.to);
         MoveRow {
             topic: moved.topic.to_string(),
@@ -260,7 +261,11 @@ async fn seek<S: AdminSource>(
     match within(ANSWER_MAX, source.seek_group(order)).await {
         Ok(Ok(sought)) => Json(seek_answer(group, dry_run, &sought)).into_response(),
         Ok(Err(why)) => seek_refused(&group, why),
-        Err(refusal) => refusal,
+        // The order is under way all the same.
+        Err(_) => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("no answer in time: group '{group}' may be moved yet, see its lag"),
+        ),
     }
 }
 
@@ -304,7 +309,9 @@ fn unavailable(group: &str, why: Unavailable) -> Response {
         // Before the first group there is no coordinator at all.
         Unavailable::NotHere => return no_group(group),
         Unavailable::Loading => format!("the coordinator of group '{group}' is loading"),
-        Unavailable::NotStored => format!("the move of group '{group}' could not be stored"),
+        Unavailable::NotStored => {
+            format!("the coordinator of group '{group}' could not store what it was told")
+        }
     };
     refuse(StatusCode::SERVICE_UNAVAILABLE, words)
 }

@@ -57,10 +57,21 @@ pub enum GroupDone {
     Page(Result<MeasuredPage, Unavailable>),
     /// To [`GroupOrder::Group`]; none: there is no such group.
     Group(Result<Option<MeasuredGroup>, Unavailable>),
-    /// To [`GroupOrder::Times`]: each time, if it is known, and what the shard's clock says.
-    Times(Vec<Option<Timestamp>>, Timestamp),
+    /// To [`GroupOrder::Times`]: one each, and what the shard's clock says.
+    Times(Vec<FirstRecord>, Timestamp),
     /// To [`GroupOrder::Seek`].
     Seek(Result<Sought, SeekRefused>),
+}
+
+/// The first record at or after an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRecord {
+    /// It was made, or appended, then.
+    At(Timestamp),
+    /// There is none: nothing, or ends of transactions alone.
+    None,
+    /// It has no timestamp, or cannot be read now.
+    Unknown,
 }
 
 /// How far groups of one coordinator have read.
@@ -236,16 +247,16 @@ impl Shard {
             .collect()
     }
 
-    async fn times(
-        self: &Rc<Self>,
-        offsets: &[(TopicPartition, Offset)],
-    ) -> Vec<Option<Timestamp>> {
+    async fn times(self: &Rc<Self>, offsets: &[(TopicPartition, Offset)]) -> Vec<FirstRecord> {
         let asked = offsets.iter().enumerate();
         let asked = asked.map(|(place, (at, offset))| (place, *at, OffsetSpec::From(*offset)));
-        let mut times = vec![None; offsets.len()];
+        let mut times = vec![FirstRecord::Unknown; offsets.len()];
         for (place, found) in self.look_up(asked.collect()).await {
-            let timestamp = found.ok().map(|found| found.timestamp);
-            times[place] = timestamp.filter(|timestamp| *timestamp > Timestamp::NONE);
+            times[place] = match found {
+                Ok(found) if found.offset == Offset::NONE => FirstRecord::None,
+                Ok(found) if found.timestamp > Timestamp::NONE => FirstRecord::At(found.timestamp),
+                Ok(_) | Err(_) => FirstRecord::Unknown,
+            };
         }
         times
     }

@@ -5,14 +5,16 @@
 //! Home: two tasks on the control thread: one measures, one owns the table and answers.
 //!
 //! What a round asks of shards lies in their memory, but for the time of the first record that a
-//! group has not consumed. That is asked for once for each position, so that a group that stands
-//! still costs nothing, and `TIMES_PER_ROUND_MAX` times a round: who waits longest is first, and
+//! group has not consumed. That is asked for once for each position, and every `AGAIN_ROUNDS` again, so
+//! that a group that stands still costs next to nothing, and `TIMES_PER_ROUND_MAX` times a round: who waits longest is first, and
 //! meanwhile has the time of an earlier record.
 //!
 //! Invariants
 //!   S1  One order is under way at a time, so that a round never crowds a shard.
 //!   S2  What is remembered from round to round is about the positions of the last round alone.
+//!   S3  A round holds about twice as many positions as are followed, however many there are.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +36,8 @@ use crate::shard::bridge::ShardLinks;
 
 use super::coordinators::coordinator_partition;
 use super::group_orders::{
-    GroupDone, GroupOrder, MeasuredGroup, MeasuredPage, MeasuredPosition, SeekOrder, SeekRefused,
+    FirstRecord, GroupDone, GroupOrder, MeasuredGroup, MeasuredPage, MeasuredPosition, SeekOrder,
+    SeekRefused,
 };
 use super::groups::OFFSETS_TOPIC;
 use super::orders::{ControlOrder, OrderDone};
@@ -43,6 +46,8 @@ use super::orders::{ControlOrder, OrderDone};
 const TIMES_PER_ROUND_MAX: usize = 1_000;
 /// Times that one order asks for.
 const TIMES_PER_ORDER_MAX: usize = 100;
+/// After so many rounds a time is asked for again: its record may be gone by retention.
+const AGAIN_ROUNDS: u64 = 30;
 /// Questions that wait for the table; whoever asks waits beyond.
 const QUESTIONS_MAX: usize = 64;
 
@@ -66,7 +71,7 @@ pub struct GroupWatch {
 
 /// What the table's task is told or asked.
 enum Question {
-    Round(Timestamp, Vec<PartitionLag>),
+    Round(Timestamp, Vec<PartitionLag>, u64),
     Shown(oneshot::Sender<ShownLags>),
     All(oneshot::Sender<Vec<PartitionLag>>),
     Group(Arc<str>, Vec<PartitionLag>, oneshot::Sender<Vec<Followed>>),
@@ -134,7 +139,7 @@ async fn keep_table(mut questions: mpsc::Receiver<Question>) {
     let mut table = LagTable::default();
     while let Some(question) = questions.recv().await {
         match question {
-            Question::Round(now, lags) => table.round(now, lags),
+            Question::Round(now, lags, left_out) => table.round(now, lags, left_out),
             Question::Shown(answer) => drop(answer.send(table.shown())),
             Question::All(answer) => drop(answer.send(table.all().cloned().collect())),
             Question::Group(name, lags, answer) => {
@@ -142,12 +147,8 @@ async fn keep_table(mut questions: mpsc::Receiver<Question>) {
                 let mut told: Vec<Followed> = lags.iter().cloned().map(Followed::new).collect();
                 table.group(&name, lags);
                 for one in &mut told {
-                    let (topic, partition) = (&one.last.topic, one.last.partition);
-                    let known = table.of_group(&name).find(|known| {
-                        known.last.topic == *topic && known.last.partition == partition
-                    });
-                    if let Some(known) = known {
-                        one.samples = known.samples.clone();
+                    if let Some(samples) = table.samples(&one.last) {
+                        one.samples = samples.clone();
                     }
                 }
                 drop(answer.send(told));
@@ -165,8 +166,9 @@ async fn run_rounds(shards: Shards, table: mpsc::Sender<Question>) {
         ticks.tick().await;
         let Some(round) = Round::measure(&shards).await else { return };
         known.find_out(&shards, &round, TIMES_PER_ROUND_MAX).await;
-        let (now, lags) = (known.now, known.lags(round));
-        if table.send(Question::Round(now, lags)).await.is_err() {
+        let (now, left_out) = (known.now, round.left_out);
+        let lags = known.lags(round);
+        if table.send(Question::Round(now, lags, left_out)).await.is_err() {
             return;
         }
     }
@@ -202,9 +204,13 @@ impl Shards {
     }
 }
 
-/// The positions of all groups, as they were a moment ago.
+/// The positions of groups, as they were a moment ago, each with its group and whether that has
+/// members; in a round over all groups those that will be followed, and how many will not (S3).
 #[derive(Debug, Default)]
-struct Round(Vec<(Arc<str>, bool, MeasuredPosition)>);
+struct Round {
+    positions: Vec<(Arc<str>, bool, MeasuredPosition)>,
+    left_out: u64,
+}
 
 impl Round {
     /// Asks coordinator after coordinator, page after page (S1). `None`: a shard has ended.
@@ -224,18 +230,36 @@ impl Round {
                 // A coordinator that loads has its groups in the next round.
                 let MeasuredPage { groups, next } = page.unwrap_or_default();
                 groups.into_iter().for_each(|group| round.add(group));
+                if round.positions.len() > 2 * TRACKED_MAX {
+                    round.trim();
+                }
                 match next {
                     Some(next) => after = Some(next),
                     None => break,
                 }
             }
         }
+        round.trim();
         Some(round)
+    }
+
+    /// Keeps those that matter most, as [`LagTable`] does (its L1).
+    fn trim(&mut self) {
+        let excess = self.positions.len().saturating_sub(TRACKED_MAX);
+        if excess == 0 {
+            return;
+        }
+        self.positions.select_nth_unstable_by_key(TRACKED_MAX, |(_, has_members, at)| {
+            (!has_members, Reverse(at.end.0.saturating_sub(at.position.0)))
+        });
+        self.positions.truncate(TRACKED_MAX);
+        self.left_out += u64::try_from(excess).expect("64 bits");
     }
 
     fn add(&mut self, group: MeasuredGroup) {
         let (name, has_members): (Arc<str>, bool) = (group.id.as_str().into(), group.has_members);
-        self.0.extend(group.positions.into_iter().map(|at| (name.clone(), has_members, at)));
+        self.positions
+            .extend(group.positions.into_iter().map(|at| (name.clone(), has_members, at)));
     }
 }
 
@@ -243,7 +267,7 @@ impl Round {
 #[derive(Clone, Copy, Debug)]
 struct KnownTime {
     position: Offset,
-    time: Option<Timestamp>,
+    record: FirstRecord,
     /// In which round it was asked for.
     round: u64,
 }
@@ -261,10 +285,14 @@ impl Known {
     async fn find_out(&mut self, shards: &Shards, round: &Round, max: usize) {
         self.rounds += 1;
         let mut wanted: Vec<(u64, (Arc<str>, TopicPartition), Offset)> = Vec::new();
-        for (group, _, at) in &round.0 {
+        for (group, _, at) in &round.positions {
             let key = (group.clone(), at.at);
             let known = self.times.get(&key);
-            let is_known = known.is_some_and(|known| known.position == at.position);
+            let is_known = known.is_some_and(|known| {
+                let lasts = matches!(known.record, FirstRecord::At(_))
+                    && self.rounds - known.round < AGAIN_ROUNDS;
+                known.position == at.position && lasts
+            });
             if at.position < at.end && !is_known {
                 wanted.push((known.map_or(0, |known| known.round), key, at.position));
             }
@@ -282,8 +310,8 @@ impl Known {
                 return; // the broker ends
             };
             self.now = now;
-            for ((_, key, position), time) in chunk.iter().zip(times) {
-                let known = KnownTime { position: *position, time, round: self.rounds };
+            for ((_, key, position), record) in chunk.iter().zip(times) {
+                let known = KnownTime { position: *position, record, round: self.rounds };
                 self.times.insert(key.clone(), known);
             }
         }
@@ -296,16 +324,20 @@ impl Known {
     /// The lags of a round; what is not in it is forgotten (S2).
     fn lags(&mut self, round: Round) -> Vec<PartitionLag> {
         let mut old = std::mem::take(&mut self.times);
-        let mut lags = Vec::with_capacity(round.0.len());
-        for (group, has_members, at) in round.0 {
+        let mut lags = Vec::with_capacity(round.positions.len());
+        for (group, has_members, at) in round.positions {
             let MeasuredPosition { topic, at, position, end } = at;
             let key = (group.clone(), at);
-            let known = old.remove(&key);
+            let mut known = old.remove(&key);
+            if let Some(known) = known.as_mut().filter(|_| position >= end) {
+                known.record = FirstRecord::None; // what comes next is another record
+            }
             self.times.extend(known.map(|known| (key, known)));
-            let seconds = if position >= end {
-                Some(0.0)
-            } else {
-                known.and_then(|known| known.time).map(|time| age(time, self.now))
+            let seconds = match known.map(|known| known.record) {
+                _ if position >= end => Some(0.0),
+                Some(FirstRecord::At(time)) => Some(age(time, self.now)),
+                Some(FirstRecord::None) => Some(0.0),
+                Some(FirstRecord::Unknown) | None => None,
             };
             let (partition, position, end) = (at.partition.0, position.0, end.0);
             let lag = PartitionLag { group, has_members, topic, partition, position, end, seconds };
@@ -334,31 +366,56 @@ mod tests {
         }
     }
 
-    fn known(of: &MeasuredPosition, time: Option<i64>) -> Known {
-        let time = time.map(Timestamp);
-        let one = KnownTime { position: of.position, time, round: 1 };
+    fn round(positions: Vec<(Arc<str>, bool, MeasuredPosition)>) -> Round {
+        Round { positions, left_out: 0 }
+    }
+
+    fn known(of: &MeasuredPosition, record: FirstRecord) -> Known {
+        let one = KnownTime { position: of.position, record, round: 1 };
         let times = HashMap::from([(("g".into(), of.at), one)]);
         Known { times, rounds: 1, now: Timestamp(10_000) }
     }
 
     #[test]
     fn seconds_are_the_age_of_the_first_record_not_consumed() {
-        let check = |at: MeasuredPosition, time, expected| {
-            let mut known = known(&at, time);
-            let lags = known.lags(Round(vec![("g".into(), true, at)]));
+        let check = |at: MeasuredPosition, record, expected| {
+            let mut known = known(&at, record);
+            let lags = known.lags(round(vec![("g".into(), true, at)]));
             assert_eq!(lags[0].seconds, expected);
         };
-        check(position(0, 5, 9), Some(7_500), Some(2.5));
-        check(position(0, 9, 9), Some(7_500), Some(0.0));
-        check(position(0, 5, 9), Some(11_000), Some(0.0));
-        check(position(0, 5, 9), None, None);
+        let made = |ms| FirstRecord::At(Timestamp(ms));
+        check(position(0, 5, 9), made(7_500), Some(2.5));
+        check(position(0, 9, 9), made(7_500), Some(0.0));
+        check(position(0, 5, 9), made(11_000), Some(0.0));
+        check(position(0, 5, 6), FirstRecord::None, Some(0.0));
+        check(position(0, 5, 9), FirstRecord::Unknown, None);
+    }
+
+    #[test]
+    fn who_has_caught_up_is_not_as_old_as_it_was_when_more_comes() {
+        let at = position(0, 9, 9);
+        let mut known = known(&at, FirstRecord::At(Timestamp(1)));
+        known.lags(round(vec![("g".into(), true, at)]));
+        let lags = known.lags(round(vec![("g".into(), true, position(0, 9, 20))]));
+        assert_eq!(lags[0].seconds, Some(0.0), "until the next round has asked");
+    }
+
+    #[test]
+    fn a_round_keeps_those_that_matter_most() {
+        let far = i32::try_from(TRACKED_MAX).unwrap() + 3;
+        let positions = (0..far).map(|n| ("g".into(), n == 0, position(n, 0, i64::from(n))));
+        let mut round = round(positions.collect());
+        round.trim();
+        assert_eq!((round.positions.len(), round.left_out), (TRACKED_MAX, 3));
+        let kept = |n: i32| round.positions.iter().any(|(_, _, at)| at.at.partition.0 == n);
+        assert!(kept(0) && !kept(1) && !kept(3) && kept(4) && kept(far - 1));
     }
 
     #[test]
     fn what_is_not_in_a_round_is_forgotten() {
         let at = position(0, 5, 9);
-        let mut known = known(&at, Some(7_500));
-        let lags = known.lags(Round(vec![("g".into(), true, position(1, 5, 9))]));
+        let mut known = known(&at, FirstRecord::At(Timestamp(7_500)));
+        let lags = known.lags(round(vec![("g".into(), true, position(1, 5, 9))]));
         assert_eq!((lags[0].seconds, known.times.len()), (None, 0));
     }
 }

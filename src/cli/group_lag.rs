@@ -8,9 +8,9 @@ use std::io::Write;
 use clap::Args;
 
 use super::admin_args::AdminArgs;
-use super::args::{OutputArgs, OutputFormat};
+use super::args::OutputArgs;
 use super::exit::CliError;
-use super::output::{Row, or_dash, print_json, print_rows};
+use super::output::{Row, or_dash, print_rows};
 use crate::admin::groups::{LagPoint, LagRow};
 use crate::client::http::path_step;
 
@@ -63,10 +63,7 @@ pub fn run(args: &LagArgs, out: &mut impl Write) -> Result<(), CliError> {
             args.admin.get(&format!("/v1/groups/{}/lag", path_step(group)))?;
         rows.extend(of_group);
     }
-    match args.output.format {
-        OutputFormat::Json => print_json(out, &rows),
-        OutputFormat::Text => print_rows(out, OutputFormat::Text, &rows),
-    }
+    print_rows(out, args.output.format, &rows)
 }
 
 /// The most of each five minutes as a block, against the most of all; a blank where there is no

@@ -93,7 +93,11 @@ fn exchange(
     request.push_str(body.unwrap_or_default());
     stream.write_all(request.as_bytes())?;
     let mut raw = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut raw)?;
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut raw).map_err(|error| match error.kind() {
+        // What Linux says of a read that took too long.
+        io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, "no answer in time"),
+        _ => error,
+    })?;
     Ok(raw)
 }
 

@@ -102,14 +102,15 @@ pub struct LagTable {
 }
 
 impl LagTable {
-    /// Takes over a round: all groups, measured at about `now`. Those that are not in it are gone.
-    pub fn round(&mut self, now: Timestamp, mut lags: Vec<PartitionLag>) {
-        let left_out = lags.len().saturating_sub(TRACKED_MAX);
-        if left_out > 0 {
+    /// Takes over a round: all groups, measured at about `now`, but for `left_out` partitions that
+    /// matter less. Those that are not in it are gone.
+    pub fn round(&mut self, now: Timestamp, mut lags: Vec<PartitionLag>, left_out: u64) {
+        let more = lags.len().saturating_sub(TRACKED_MAX);
+        if more > 0 {
             lags.sort_by_key(worst_first);
             lags.truncate(TRACKED_MAX);
         }
-        self.left_out = left_out as u64;
+        self.left_out = left_out + more as u64;
         let mut old = std::mem::take(&mut self.followed);
         for lag in lags {
             let key = key(&lag);
@@ -137,8 +138,14 @@ impl LagTable {
     }
 
     /// What is followed of a group, by topic and partition.
-    pub fn of_group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Followed> {
+    #[cfg(test)]
+    fn of_group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Followed> {
         self.keys_of(group).map(|key| &self.followed[key])
+    }
+
+    /// The history of a partition, if it is followed.
+    pub fn samples(&self, of: &PartitionLag) -> Option<&VecDeque<Sample>> {
+        self.followed.get(&key(of)).map(|followed| &followed.samples)
     }
 
     fn keys_of<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Key> {
@@ -233,34 +240,38 @@ mod tests {
     fn a_history_has_a_point_a_round_and_an_hour_at_most() {
         let mut table = LagTable::default();
         for round in 0..400 {
-            table.round(at(10 * round), vec![lag("g", 0, round)]);
+            table.round(at(10 * round), vec![lag("g", 0, round)], 0);
         }
         let points = &history(&table, "g")[0];
         assert_eq!((points.len(), points[0], points[359]), (360, (400, 40), (3_990, 399)));
-        table.round(at(3_990 + 3_601), vec![lag("g", 0, 1)]);
+        table.round(at(3_990 + 3_601), vec![lag("g", 0, 1)], 0);
         assert_eq!(history(&table, "g"), [[(7_591, 1)]]);
     }
 
     #[test]
     fn what_is_measured_between_rounds_is_the_last_and_no_point() {
         let mut table = LagTable::default();
-        table.round(at(0), vec![lag("g", 0, 1)]);
+        table.round(at(0), vec![lag("g", 0, 1)], 0);
         table.group("g", vec![lag("g", 0, 3), lag("g", 1, 4)]);
         assert_eq!(history(&table, "g"), [vec![(0, 1)], vec![]]);
         let last: Vec<u64> = table.all().map(PartitionLag::records).collect();
         assert_eq!(last, [3, 4]);
-        table.round(at(10), vec![lag("g", 0, 5)]);
+        table.round(at(10), vec![lag("g", 0, 5)], 0);
         assert_eq!(history(&table, "g"), [[(0, 1), (10, 5)]]);
     }
 
     #[test]
     fn a_group_is_found_among_others_and_forgotten_when_it_is_gone() {
         let mut table = LagTable::default();
-        table.round(at(0), vec![lag("a", 0, 1), lag("b", 0, 2), lag("b", 1, 3), lag("bb", 0, 4)]);
+        table.round(
+            at(0),
+            vec![lag("a", 0, 1), lag("b", 0, 2), lag("b", 1, 3), lag("bb", 0, 4)],
+            0,
+        );
         assert_eq!(history(&table, "b"), [[(0, 2)], [(0, 3)]]);
         table.group("b", vec![lag("b", 1, 9)]);
         assert_eq!(history(&table, "b"), [[(0, 3)]]);
-        table.round(at(10), vec![lag("bb", 0, 4)]);
+        table.round(at(10), vec![lag("bb", 0, 4)], 0);
         assert_eq!(table.of_group("b").count(), 0);
         assert_eq!(table.all().count(), 1);
     }
@@ -273,7 +284,7 @@ mod tests {
             (0..many).map(|n| lag("g", i32::try_from(n).expect("fits"), n)).collect();
         let idle = PartitionLag { has_members: false, ..lag("idle", 0, 1_000_000) };
         lags.push(idle);
-        table.round(at(0), lags);
+        table.round(at(0), lags, 0);
         assert_eq!(table.all().count(), TRACKED_MAX);
         let least = table.all().map(PartitionLag::records).min();
         assert_eq!((least, table.of_group("idle").count()), (Some(5), 0));
