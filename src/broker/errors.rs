@@ -414,6 +414,7 @@ pub fn commit_code(error: CommitError, no_group: ErrorCode, stale: ErrorCode) ->
         CommitError::IllegalGeneration => ErrorCode::IllegalGeneration,
         CommitError::RebalanceInProgress => ErrorCode::RebalanceInProgress,
         CommitError::StaleMemberEpoch => stale,
+        CommitError::Clings => ErrorCode::CoordinatorLoadInProgress,
         CommitError::Busy => ErrorCode::CoordinatorNotAvailable,
     }
 }

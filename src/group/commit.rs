@@ -96,6 +96,9 @@ pub enum CommitError {
     /// own: STALE_MEMBER_EPOCH from version 9 on, before UNSUPPORTED_VERSION, in transactions
     /// ILLEGAL_GENERATION.
     StaleMemberEpoch,
+    /// The member holds partitions from before the group was moved, and will hear of it by a
+    /// heartbeat: COORDINATOR_LOAD_IN_PROGRESS, upon which clients try again and do not rejoin.
+    Clings,
     /// Too many groups, or offsets of open transactions: COORDINATOR_NOT_AVAILABLE.
     Busy,
 }
@@ -187,7 +190,7 @@ impl GroupCoordinator {
         step: &mut Step,
     ) -> Result<CommitResults, CommitError> {
         let now = self.advance(now);
-        self.validate_commit(request, false)?;
+        self.validate_commit(now, request, false)?;
         self.with_classic(now, &request.group, step, |classic, cx| {
             classic.reset_session(cx, &request.member);
         });
@@ -209,7 +212,7 @@ impl GroupCoordinator {
         request: &CommitRequest,
     ) -> Result<TransactionalCommit, CommitError> {
         let now = self.advance(now);
-        self.validate_commit(request, true)?;
+        self.validate_commit(now, request, true)?;
         let count: usize = request.topics.iter().map(|topic| topic.partitions.len()).sum();
         if self.pending.count() + count > PENDING_OFFSETS_PER_PARTITION_MAX {
             return Err(CommitError::Busy);
@@ -220,6 +223,7 @@ impl GroupCoordinator {
 
     fn validate_commit(
         &self,
+        now: Timestamp,
         request: &CommitRequest,
         transactional: bool,
     ) -> Result<(), CommitError> {
@@ -232,7 +236,13 @@ impl GroupCoordinator {
             generation: request.generation,
             transactional,
         };
-        match self.groups.get(&request.group) {
+        let known = self.groups.get(&request.group);
+        if request.generation < 0 && known.is_some_and(|group| now < group.moved_until) {
+            // Somebody who was put out by a move and has lost its membership, but not yet its
+            // positions: it may not take the move back. Others wait until all know of it.
+            return Err(CommitError::UnknownMember);
+        }
+        match known {
             Some(Group { kind: Kind::Classic(classic), .. }) => classic.may_commit(&committer),
             Some(Group { kind: Kind::Consumer(consumer), .. }) => {
                 consumer.may_commit(&committer, &request.topics)
@@ -493,6 +503,9 @@ impl Classic {
             self.validate_member(member, *instance)?;
             if *generation != self.generation() {
                 return Err(CommitError::IllegalGeneration);
+            }
+            if self.clings(member) {
+                return Err(CommitError::Clings);
             }
         } else if !transactional {
             // Transactions of old clients carry no membership; other commits without one may

@@ -45,6 +45,8 @@ pub struct Context<'a> {
     pub(super) settings: &'a GroupSettings,
     pub(super) topics: &'a dyn Topics,
     pub(super) group: &'a GroupId,
+    /// Until when somebody may come who does not know that the group was moved.
+    pub(super) moved_until: Timestamp,
     pub(super) step: &'a mut Step,
     wake: Option<Timestamp>,
 }
@@ -82,6 +84,8 @@ pub(super) enum Kind {
 pub(super) struct Group {
     pub(super) kind: Kind,
     pub(super) offsets: Offsets,
+    /// Until when a member that was put out by a move may not know of it; not recorded.
+    pub(super) moved_until: Timestamp,
     /// The time under which the group stands in the coordinator's timers.
     armed: Option<Timestamp>,
 }
@@ -178,6 +182,7 @@ impl GroupCoordinator {
         self.groups.entry(group.clone()).or_insert_with(|| Group {
             kind: Kind::Simple,
             offsets: Offsets::default(),
+            moved_until: Timestamp::NONE,
             armed: None,
         })
     }
@@ -310,9 +315,11 @@ impl GroupCoordinator {
         step: &mut Step,
         run: impl FnOnce(&mut Classic, &mut Context<'_>) -> R,
     ) -> Option<R> {
-        let Kind::Classic(classic) = &mut self.groups.get_mut(id)?.kind else { return None };
+        let group = self.groups.get_mut(id)?;
+        let moved_until = group.moved_until;
+        let Kind::Classic(classic) = &mut group.kind else { return None };
         let (settings, topics) = (&self.settings, &*self.topics);
-        let mut cx = Context { now, settings, topics, group: id, step, wake: None };
+        let mut cx = Context { now, settings, topics, group: id, moved_until, step, wake: None };
         let result = run(classic, &mut cx);
         let wake = cx.wake;
         classic.assert_invariants();
@@ -330,12 +337,14 @@ impl GroupCoordinator {
         step: &mut Step,
         run: impl FnOnce(&mut Consumer, &mut Context<'_>) -> R,
     ) -> Option<R> {
-        let Kind::Consumer(consumer) = &mut self.groups.get_mut(id)?.kind else { return None };
+        let group = self.groups.get_mut(id)?;
+        let moved_until = group.moved_until;
+        let Kind::Consumer(consumer) = &mut group.kind else { return None };
         let own = self.overrides.get(id).map(|own| self.settings.with(own));
         let settings = own.as_ref().unwrap_or(&self.settings);
         let before = step.records.len();
         let topics = &*self.topics;
-        let mut cx = Context { now, settings, topics, group: id, step, wake: None };
+        let mut cx = Context { now, settings, topics, group: id, moved_until, step, wake: None };
         let result = run(consumer, &mut cx);
         let wake = cx.wake;
         consumer.assert_invariants();

@@ -24,6 +24,7 @@ use crate::group::settings::{
     PROTOCOLS_PER_MEMBER_MAX,
 };
 use crate::group::step::Reply;
+use crate::group::subscription::{self, CONSUMER_PROTOCOL_TYPE};
 
 /// A member wants in, or back in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +150,19 @@ impl JoinRequest {
             return Err(JoinError::MetadataTooLarge);
         }
         Ok(())
+    }
+
+    /// Whether a consumer that is new to a group brings partitions from before the group was
+    /// moved. Clients do so that are told of it by the answer to anything but a heartbeat: they
+    /// ask for a new id, but a cooperative one keeps what it has.
+    fn clings(&self, cx: &Context<'_>) -> bool {
+        let owns = |metadata| {
+            let parsed = subscription::parse(metadata).unwrap_or_default();
+            parsed.owned.iter().any(|(_, partitions)| !partitions.is_empty())
+        };
+        cx.now < cx.moved_until
+            && &*self.protocol_type == CONSUMER_PROTOCOL_TYPE
+            && self.protocols.iter().any(|protocol| owns(&protocol.metadata))
     }
 
     /// An id for the member: its instance or client id, and the random part.
@@ -298,6 +312,7 @@ impl Classic {
             protocols: request.own_protocols(),
             assignment: Bytes::new(),
             is_new: true,
+            clings: request.clings(cx),
             session_deadline,
             join: Some(by),
             sync: None,
@@ -371,6 +386,7 @@ impl Classic {
         let leader_before = self.leader.clone();
         self.fence(cx, old, fresh.clone());
         self.update_and_park(cx, &fresh, request, request.own_protocols(), by);
+        self.members.get_mut(&fresh).expect("just renamed").clings = request.clings(cx);
         self.reset_session(cx, &fresh);
         match self.state {
             State::Stable if self.protocol.as_ref() == Some(&self.elect_protocol()) => {

@@ -34,6 +34,9 @@ pub struct Member {
     pub(super) assignment: Bytes,
     /// It has never had an answer to its `JoinGroup`, so it cannot send heartbeats.
     pub(super) is_new: bool,
+    /// It came with partitions that it had before the group was moved, and would go on in them
+    /// from where it was: it is put out as soon as it can learn of it, by a heartbeat.
+    pub(super) clings: bool,
     /// It is removed at this time, unless it waits for an answer.
     pub(super) session_deadline: Timestamp,
     /// Its parked `JoinGroup`.
@@ -101,6 +104,7 @@ impl Member {
             protocols,
             assignment,
             is_new: false,
+            clings: false,
             session_deadline: Timestamp(i64::MAX),
             join: None,
             sync: None,
@@ -127,6 +131,7 @@ impl Member {
             }],
             assignment: record.assignment.clone(),
             is_new: false,
+            clings: false,
             session_deadline: Timestamp(i64::MAX),
             join: None,
             sync: None,

@@ -263,11 +263,34 @@ impl Classic {
             return Err(HeartbeatError::IllegalGeneration);
         }
         self.reset_session(cx, member);
+        if self.state == State::Stable && self.puts_out(cx, member) {
+            return Err(HeartbeatError::UnknownMember);
+        }
         match self.state {
             State::PreparingRebalance => Err(HeartbeatError::RebalanceInProgress),
             State::CompletingRebalance | State::Stable => Ok(()),
             State::Empty | State::Dead => Err(HeartbeatError::UnknownMember),
         }
+    }
+
+    /// Whether a member is in the group with partitions from before a move.
+    pub(in crate::group) fn clings(&self, id: &MemberId) -> bool {
+        self.members.get(id).is_some_and(|member| member.clings)
+    }
+
+    /// Whether a member is to give up partitions from before a move. If so its session ends: the
+    /// next tick takes it out, since a heartbeat itself changes nothing that others see.
+    ///
+    /// Not before it has its assignment: a client that is told while it joins would keep what it
+    /// has once more.
+    fn puts_out(&mut self, cx: &mut Context<'_>, id: &MemberId) -> bool {
+        let synced = !self.unsynced.contains(id);
+        let member = self.members.get_mut(id).expect("validated");
+        if member.clings && synced {
+            member.session_deadline = cx.now;
+            cx.wake_at(cx.now);
+        }
+        member.clings && synced
     }
 
     /// Removes members; one result for each.
@@ -304,8 +327,10 @@ impl Classic {
         Ok(())
     }
 
-    /// Removes every member, and every id that is given out: the generation ends.
-    pub(in crate::group) fn put_out(&mut self, cx: &mut Context<'_>) {
+    /// Removes every member, and every id that is given out: the generation ends. Returns the
+    /// longest session timeout among them, in milliseconds: all know by then.
+    pub(in crate::group) fn put_out(&mut self, cx: &mut Context<'_>) -> i32 {
+        let longest = self.members.values().map(|member| member.session_timeout_ms).max();
         let ids: Vec<MemberId> = self.members.keys().cloned().collect();
         for id in &ids {
             self.drop_member(cx, id);
@@ -313,6 +338,7 @@ impl Classic {
         self.pending.clear();
         self.initial = false; // nobody is left to wait for others
         self.settle_departure(cx);
+        longest.unwrap_or(0)
     }
 
     /// The coordinator stops: answers everything that is parked.

@@ -577,12 +577,13 @@ impl Consumer {
         self.persist(cx, ConsumerRecord::Epoch(Some(GroupEpoch { epoch, ..self.epoch })));
     }
 
-    /// Removes every member.
-    pub(in crate::group) fn put_out(&mut self, cx: &mut Context<'_>) {
+    /// Removes every member. Returns the session timeout, in milliseconds: all know by then.
+    pub(in crate::group) fn put_out(&mut self, cx: &mut Context<'_>) -> i32 {
         let ids: Vec<MemberId> = self.members.keys().cloned().collect();
         for id in &ids {
             self.fence(cx, id);
         }
+        if ids.is_empty() { 0 } else { cx.settings.consumer_session_timeout_ms }
     }
 
     /// Does what has become due. The caller asks for the next deadline afterwards.
