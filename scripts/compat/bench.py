@@ -198,7 +198,10 @@ class Bench:
         plan.append(("window 32", lambda r: self.window(32, 4, r)))
         plan.append(("latency", lambda r: self.latency(1000, r)))
         plan.append(("idle", self.idle))
+        names = [name for name, _ in plan]
         plan = [(name, act) for name, act in plan if re.search(options.only, name)]
+        if not plan:
+            raise BrokerFailed(f"--only {options.only!r} matches none of: {', '.join(names)}")
         self.open()
         if not options.quick:
             self.warm()
