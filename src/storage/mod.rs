@@ -31,6 +31,7 @@ mod time_index;
 pub mod transactions;
 mod truncation;
 pub mod txn_index;
+mod two_slots;
 mod walk;
 
 #[cfg(test)]

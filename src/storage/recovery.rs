@@ -176,6 +176,7 @@ impl<D: Directory> Log<D> {
     ) -> Result<Opened<D>, OpenError> {
         let mut found = take_inventory(&directory).await?;
         let (manifest, compacted) = ManifestFile::load(&directory).await?;
+        let compacted = Compacted::from(compacted);
         swap::finish_or_undo(&directory, &manifest, compacted, &mut found).await?;
         let (file, loaded) = CheckpointFile::load(&directory).await?;
         let mut recovery = Recovery::new(&directory, options, loaded, &found);
