@@ -2,7 +2,6 @@
 //! than 32 times one. On a real file under the target folder, which is removed afterwards.
 
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,8 +15,7 @@ use yeoul::record::batch::{Attributes, BatchHeader, BatchInfo, HeaderFields, hea
 use yeoul::shard::executor::{Links, ShardContext, ShardSettings, start};
 use yeoul::shard::tasks::{self, Queue};
 use yeoul::storage::log::{Log, LogShared};
-use yeoul::storage::options::{FailStop, LogOptions};
-use yeoul::storage::tail::TailBudget;
+use yeoul::storage::options::LogOptions;
 
 const BATCH_BYTES: usize = 16 << 10;
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -80,9 +78,10 @@ async fn append(log: Log<RealDirectory>, rounds: u64, at_once: u64) -> Duration 
 
 async fn serve(context: ShardContext<Rounds>, folder: PathBuf) {
     let directory = RealDirectory::open(&folder).await.expect("a folder of our own");
-    let shared =
-        LogShared { tail: Rc::new(TailBudget::new(16 << 20)), fail_stop: Rc::new(FailStop::new()) };
-    let log = Log::open(directory, OPTIONS, shared, NOW).await.expect("an empty log").log;
+    let log = Log::open(directory, OPTIONS, LogShared::new(16 << 20), NOW)
+        .await
+        .expect("an empty log")
+        .log;
     let writer = log.clone();
     let writing = tasks::spawn(Queue::Network, async move { writer.run().await });
     let of_commands = log.clone();

@@ -33,6 +33,7 @@ use crate::metrics::shard::ShardMetrics;
 use crate::metrics::{cleaning, commits};
 use crate::model::ids::ShardId;
 use crate::replica::cleaner;
+use crate::replica::disk_watch::DiskWatch;
 use crate::replica::driver::Driver;
 use crate::replica::fetch::Reader;
 use crate::replica::housekeeping::{self, Periods};
@@ -47,7 +48,6 @@ use crate::shard::tasks::{self, Queue};
 use crate::shard::{threads, timers};
 use crate::storage::log::LogShared;
 use crate::storage::options::FailStop;
-use crate::storage::tail::TailBudget;
 use crate::transaction::coordinator::TransactionCoordinator;
 
 use super::context::Shard;
@@ -90,6 +90,8 @@ struct Main {
     periods: Rc<Cell<Periods>>,
     /// How logs are compacted.
     cleaning: Rc<Cell<cleaner::Settings>>,
+    /// How full its disk is.
+    disk_watch: Rc<DiskWatch>,
     /// The order to stop has come.
     stopping: Cell<bool>,
     /// Told when it has been carried out.
@@ -104,10 +106,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
     };
     tracing::debug!(shard = context.shard.0, access = ?disk.access(), "disk opened");
     let replicas = Rc::new(Replicas::default());
-    let log_shared = LogShared {
-        tail: Rc::new(TailBudget::new(setup.tail_bytes)),
-        fail_stop: Rc::new(FailStop::new()),
-    };
+    let log_shared = LogShared::new(setup.tail_bytes);
     let shard = Rc::new(shard(&context, &setup));
     let groups = groups(&setup, &replicas);
     let markers = markers(&shard);
@@ -126,6 +125,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         log_shared: log_shared.clone(),
         replicas: Rc::clone(&replicas),
     });
+    let disk_watch = watch_space(&driver, setup.config.disk_use_max_percent).await;
     let periods = Rc::new(Cell::new(periods(&setup.config)));
     let keeping = housekeeping::run(Rc::clone(&replicas), Rc::clone(&periods));
     tasks::spawn(Queue::Housekeeping, keeping);
@@ -145,6 +145,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         log_shared,
         periods,
         cleaning,
+        disk_watch,
         stopping: Cell::new(false),
         closed: Event::new(),
     });
@@ -242,6 +243,19 @@ fn serve_mesh(
     });
 }
 
+/// Looks at the disk before anything is served from it, and then every second.
+async fn watch_space(driver: &Driver, max_percent: u8) -> Rc<DiskWatch> {
+    let watch = Rc::new(DiskWatch {
+        disk: driver.disk.clone(),
+        gate: Rc::clone(&driver.log_shared.gate),
+        max_percent: Cell::new(max_percent),
+        says: driver.shard == ShardId(0),
+    });
+    watch.look().await;
+    tasks::spawn(Queue::Housekeeping, Rc::clone(&watch).run());
+    watch
+}
+
 /// Answers all that waits once the directory has failed, and tells the other shards (M3).
 fn watch_directory(
     mesh: &Mesh<MeshRequest, MeshReply>,
@@ -278,6 +292,7 @@ impl Main {
                 }
                 if !old.same_broker_configs(&image) {
                     self.configure(&image);
+                    self.disk_watch.look().await;
                 }
                 self.driver.apply(&old, &image).await;
                 self.groups.apply(&image);
@@ -323,6 +338,7 @@ impl Main {
         };
         self.periods.set(periods(&config));
         self.cleaning.set(cleaner::Settings::of(&config, self.shard.shards));
+        self.disk_watch.max_percent.set(config.disk_use_max_percent);
         *self.driver.config.borrow_mut() = Arc::clone(&config);
         *self.shard.config.borrow_mut() = config;
     }
@@ -340,6 +356,7 @@ impl Main {
         let replicas = self.driver.replicas.all();
         metrics.holding.partitions = replicas.len() as u64;
         metrics.holding.log_bytes = replicas.iter().map(|replica| replica.log.bytes()).sum();
+        metrics.holding.space_alert = self.log_shared.gate.alert();
         metrics.holding.tail_bytes = self.log_shared.tail.used() as u64;
         let (groups, transactions) = (self.groups.counts(), self.transactions.counts());
         metrics.holding.coordinators = (groups.0 + transactions.0) as u64;

@@ -24,6 +24,7 @@ use crate::controller::driver::{
     Controller, ControllerConfig, ControllerRules, ExecuteError, ExpectedLog,
     StartError as ControllerError,
 };
+use crate::io::real_directory::remove_probes;
 use crate::metadata::brokers::{LastShutdown, RegisterBroker};
 use crate::metadata::commands::Command;
 use crate::metadata::features::new_cluster_levels;
@@ -145,6 +146,9 @@ pub async fn start(config: Arc<BrokerConfig>) -> Result<(Broker, Calls), StartEr
     let controller = controller.await.map_err(StartError::Controller)?;
 
     tracing::debug!(index = controller.image().applied_index(), "metadata recovered");
+    if let Err(error) = remove_probes(&config.data_dir.join(LOG_FOLDER)) {
+        tracing::warn!(%error, "probes of an earlier start not removed");
+    }
     let setup = Setup {
         config: Arc::clone(&config),
         log_directory: config.data_dir.join(LOG_FOLDER),

@@ -135,6 +135,8 @@ pub struct BrokerConfig {
     pub fetch_session_slots: usize,
     /// `max.request.partition.size.limit`.
     pub max_request_partition_size_limit: i32,
+    /// `storage.disk.use.max.percent`, 0 to 100.
+    pub disk_use_max_percent: u8,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: u64,
     /// `log.retention.check.interval.ms`.
@@ -202,6 +204,7 @@ impl BrokerConfig {
             fetch_max_bytes: view.number("fetch.max.bytes"),
             fetch_session_slots: view.number("max.incremental.fetch.session.cache.slots"),
             max_request_partition_size_limit: view.number("max.request.partition.size.limit"),
+            disk_use_max_percent: view.number("storage.disk.use.max.percent"),
             producer_id_expiration_ms: view.number("producer.id.expiration.ms"),
             log_retention_check_interval_ms: view.number("log.retention.check.interval.ms"),
             socket_request_max_bytes,

@@ -713,6 +713,14 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     )
     .legal(Legal::OneOf(DIRECT_MODES)),
     honoured(
+        "storage.disk.use.max.percent",
+        Kind::Int,
+        Some("95"),
+        "How full the file system may be for clients to produce; 100: no limit but the disk.",
+    )
+    .legal(Legal::Between(0, 100))
+    .dynamic(),
+    honoured(
         "transaction.abort.timed.out.transaction.cleanup.interval.ms",
         Kind::Int,
         Some("10000"),

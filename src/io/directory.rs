@@ -8,6 +8,16 @@ use bytes::Bytes;
 
 use super::file::{File, IoError};
 
+/// Bytes of the file system that a directory lies on, as `df` counts them: what is kept for root
+/// is neither used nor available.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Taken, by whomever.
+    pub used_bytes: u64,
+    /// What this process may still take.
+    pub available_bytes: u64,
+}
+
 /// A directory on the real or the simulated disk; cheap to clone.
 #[allow(async_fn_in_trait)] // single-threaded by design: no `Send` bound is wanted
 pub trait Directory: Clone + 'static {
@@ -43,4 +53,7 @@ pub trait Directory: Clone + 'static {
 
     /// Replaces a small file whole and durably: temporary name, write, sync, rename, sync (D2).
     async fn write_small(&self, name: &str, content: &[u8]) -> Result<(), IoError>;
+
+    /// How much of its file system is used, now.
+    async fn space(&self) -> Result<Space, IoError>;
 }

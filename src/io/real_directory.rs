@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use super::directory::Directory;
+use super::directory::{Directory, Space};
 use super::file::IoError;
 use super::real_file::{Access, RealFile, errno_error, os_error, std_error};
 use crate::constants::BLOCK_BYTES;
@@ -36,6 +36,8 @@ use crate::shard::tasks::spawn_blocking;
 const READ_BYTES_MAX: usize = 4 << 20;
 /// Assumed when the device does not say.
 const READ_BYTES_UNKNOWN: usize = 128 << 10;
+/// Beginning of the names of files by which a shard finds out about its disk.
+pub const PROBE: &str = ".probe-";
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 thread_local! {
@@ -104,6 +106,24 @@ impl RealDirectory {
     }
 }
 
+/// Removes what killed starts have left of their probes in `root`; to be called while no shard has
+/// it open. The number of a process says nothing: in a container each run may have the same.
+///
+/// Errors: the system's; a directory that is not there yet holds none.
+pub fn remove_probes(root: &Path) -> std::io::Result<()> {
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(PROBE)) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn in_utf8(path: &Path) -> Result<String, IoError> {
     path.to_str().map(str::to_owned).ok_or(os_error(libc::EILSEQ))
 }
@@ -117,7 +137,7 @@ fn probe(root: &Path, number: u32) -> Result<(PathBuf, Access), IoError> {
         }
     }
     let thread = rustix::thread::gettid().as_raw_nonzero();
-    let name = format!(".probe-{}-{thread}-{number}", std::process::id());
+    let name = format!("{PROBE}{}-{thread}-{number}", std::process::id());
     let probe = root.join(name);
     let access = (|| {
         let mut file = fs::File::create(&probe)?;
@@ -240,6 +260,16 @@ impl Directory for RealDirectory {
         })
         .await
     }
+
+    async fn space(&self) -> Result<Space, IoError> {
+        let path = self.path.to_path_buf();
+        let facts = spawn_blocking(move || rustix::fs::statvfs(path)).await.map_err(errno_error)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(facts.f_frsize);
+        Ok(Space {
+            used_bytes: bytes(facts.f_blocks.saturating_sub(facts.f_bfree)),
+            available_bytes: bytes(facts.f_bavail),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -356,6 +386,32 @@ mod tests {
             directory.remove("b").await.expect("removed");
             assert_eq!(directory.remove("b").await, Err(IoError::NotFound));
             assert_eq!(directory.read_small("b").await, Err(IoError::NotFound));
+        });
+    }
+
+    #[test]
+    fn probes_that_were_left_are_removed_whosever_they_were() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        remove_probes(&path("missing")).expect("there are none");
+        let ours = format!("{PROBE}{}-1-1", std::process::id());
+        for name in [&ours, ".probe-1-1-0", "probe", "t-0"] {
+            fs::write(path(name), "left").expect("written");
+        }
+        remove_probes(folder.path()).expect("removed");
+        let left: Vec<_> = fs::read_dir(folder.path()).expect("listed").flatten().collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(path("probe").exists() && path("t-0").exists());
+    }
+
+    #[test]
+    fn its_space_is_that_of_the_file_system() {
+        in_both(|directory| async move {
+            let (space, facts) =
+                (directory.space().await.expect("known"), rustix::fs::statvfs(directory.path()));
+            let whole = facts.map(|facts| facts.f_blocks * facts.f_frsize).expect("known");
+            assert!(space.available_bytes > 0 && whole > 0);
+            assert!(space.used_bytes + space.available_bytes <= whole, "{space:?} of {whole}");
         });
     }
 

@@ -303,6 +303,9 @@ impl Families<'_, '_> {
         let bytes = Some(Unit::Bytes);
         let family = ("storage_log", "Bytes of logs on disk", bytes.clone());
         self.gauge(&family, |m| m.holding.log_bytes)?;
+        let words = "Appends refused for want of space: 0 none, 1 of clients, 2 all";
+        let family = ("storage_disk_free_space_alert", words, None);
+        self.gauge(&family, |m| m.holding.space_alert)?;
         let family = ("memory_tail", "Bytes of recent records in memory", bytes);
         self.gauge(&family, |m| m.holding.tail_bytes)?;
         let family = ("kafka_coordinators_serving", "Coordinators that serve", None);

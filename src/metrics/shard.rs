@@ -154,6 +154,8 @@ pub struct HoldingMetrics {
     pub coordinators_loading: u64,
     /// Partitions with a transaction that should have ended long ago.
     pub late_transactions: u64,
+    /// Gauge: whose appends are refused for want of space: 0 nobody's, 1 clients', 2 all.
+    pub space_alert: u64,
 }
 
 /// Everything one shard counts.
@@ -222,6 +224,7 @@ impl ShardMetrics {
         self.holding.coordinators += other.holding.coordinators;
         self.holding.coordinators_loading += other.holding.coordinators_loading;
         self.holding.late_transactions += other.holding.late_transactions;
+        self.holding.space_alert = self.holding.space_alert.max(other.holding.space_alert);
     }
 }
 
@@ -304,6 +307,7 @@ mod tests {
             shard.cleaner.max_dirty_percent = latency_us / 10;
             shard.cleaner.uncleanable_partitions = 1;
             shard.reactor.parks += 7;
+            shard.holding.space_alert = 1;
             shard.answered(AnsweredRequest {
                 api_key: 0,
                 failed: latency_us == 300,
@@ -321,7 +325,7 @@ mod tests {
         assert_eq!((total.produce.records, total.produce.bytes), (20, 2_000));
         assert_eq!(total.commit.bytes_a_sync.sum(), 8_000);
         assert_eq!((total.cleaner.read_bytes, total.cleaner.uncleanable_partitions), (10, 2));
-        assert_eq!(total.cleaner.max_dirty_percent, 30);
+        assert_eq!((total.cleaner.max_dirty_percent, total.holding.space_alert), (30, 1));
         assert_eq!((total.reactor.hop_us.count(), total.reactor.parks), (2, 14));
     }
 }

@@ -9,6 +9,11 @@ use std::sync::Arc;
 /// Longest legal name, in bytes.
 pub const TOPIC_NAME_BYTES_MAX: usize = 249;
 
+/// Whether clients may not write to the topic: coordinators keep their state in it.
+pub fn is_internal(topic: &str) -> bool {
+    matches!(topic, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+}
+
 /// A legal topic name; cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicName(Arc<str>);

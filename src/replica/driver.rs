@@ -18,6 +18,7 @@ use std::sync::Arc;
 use crate::config::broker::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::io::directory::Directory as _;
+use crate::io::real_directory::PROBE;
 use crate::metadata::delta::Delta;
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::record::PartitionState;
@@ -41,8 +42,6 @@ use super::table::{Replicas, owner};
 const OPEN_AT_ONCE_MAX: usize = 64;
 /// Longest part of a topic's name in a directory's name, in bytes; file systems take 255.
 const DIRECTORY_NAME_BYTES_MAX: usize = 200;
-/// Beginning of the names of files by which a shard finds out about its disk.
-const PROBE: &str = ".probe-";
 /// Ending of a directory that is on its way out.
 const DELETED: &str = ".deleted";
 
@@ -223,14 +222,8 @@ impl Driver {
                 if let Err(error) = self.disk.remove_subdirectory(&name).await {
                     tracing::error!(directory = name, %error, "deleted partition not removed");
                 }
-            } else if name.starts_with(PROBE) {
-                // Of a shard that opens its disk just now; or of a run that was killed, since no
-                // other process has this directory.
-                let ours = name.starts_with(&format!("{PROBE}{}-", std::process::id()));
-                if !ours && let Err(error) = self.disk.remove(&name).await {
-                    tracing::debug!(file = name, %error, "not removed");
-                }
-            } else if known.binary_search(&name).is_err() {
+            } else if known.binary_search(&name).is_err() && !name.starts_with(PROBE) {
+                // A probe is of a shard that opens its disk just now.
                 tracing::warn!(directory = name, "belongs to no topic of this cluster: left alone");
             }
         }

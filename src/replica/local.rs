@@ -23,7 +23,7 @@ use crate::metrics::commits;
 use crate::model::ids::TopicPartition;
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
-use crate::model::topic_name::TopicName;
+use crate::model::topic_name::{TopicName, is_internal};
 use crate::partition::leader::{
     Acks, Admission, AppendRules, Effect, Isolation, Leader, Verification,
 };
@@ -34,6 +34,7 @@ use crate::record::control::EndMarker;
 use crate::shard::sync::{OnceReceiver, OnceSender, oneshot};
 use crate::shard::tasks::{self, Queue};
 use crate::shard::timers;
+use crate::storage::disk_gate::Writer;
 use crate::storage::log::Log;
 use crate::storage::tail::detach;
 
@@ -156,7 +157,7 @@ impl Replica {
 
     fn stage(self: &Rc<Self>, now: Timestamp, input: Input, reply: Reply) {
         let (acks, size) = (input.acks(), input.bytes());
-        if let Err(refused) = self.log.check_room(size) {
+        if let Err(refused) = self.log.check_room(size, self.writer(&input)) {
             let _ = reply.send(Err(AppendFailure::from(refused))); // the producer may have gone
             return;
         }
@@ -169,6 +170,13 @@ impl Replica {
                 let _ = reply.send(Err(failure));
             }
             Ok((end, answer)) => self.answer_at(acks, end, answer, reply),
+        }
+    }
+
+    fn writer(&self, input: &Input) -> Writer {
+        match input {
+            Input::Batch(_) if !is_internal(self.topic.as_str()) => Writer::Client,
+            Input::Batch(_) | Input::Marker(..) => Writer::Broker,
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod append;
 pub mod cleaner;
+pub mod disk_watch;
 pub mod driver;
 pub mod fetch;
 pub mod housekeeping;

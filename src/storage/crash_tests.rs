@@ -20,10 +20,9 @@ use crate::record::batch::{BatchInfo, batches};
 use crate::record::control::{EndMarker, Outcome};
 use crate::storage::fixtures::{batch_of, marker, transactional};
 use crate::storage::log::{AppendRefused, Log, LogError, LogShared};
-use crate::storage::options::{FailStop, LogOptions};
+use crate::storage::options::LogOptions;
 use crate::storage::reader::{ReadPath, ReadRequest};
 use crate::storage::recovery::{Condition, Opened};
-use crate::storage::tail::TailBudget;
 use crate::testing::disk::{Crash, Disk, SimDirectory};
 use crate::testing::prng::Prng;
 use crate::testing::run::{Crashed, Executor};
@@ -99,10 +98,6 @@ fn options(prng: &mut Prng, flush: FlushPolicy) -> LogOptions {
     }
 }
 
-fn shared(budget: usize) -> LogShared {
-    LogShared { tail: Rc::new(TailBudget::new(budget)), fail_stop: Rc::new(FailStop::new()) }
-}
-
 /// One life of the log on a disk: opened, with its appender running.
 struct Life {
     log: SimLog,
@@ -118,7 +113,7 @@ fn open(
 ) -> Result<(Life, Opened<SimDirectory>), Crashed> {
     let mut executor = Executor::new(disk, seed);
     let budget = if seed.is_multiple_of(2) { 10_000 } else { 1 << 20 };
-    let opened = Log::open(disk.root(), options, shared(budget), Timestamp(now));
+    let opened = Log::open(disk.root(), options, LogShared::new(budget), Timestamp(now));
     let opened = executor.block_on(opened)?.expect("the disk has no error of its own");
     let acknowledged = Rc::new(Cell::new(opened.log.durable_end().0));
     let seen = acknowledged.clone();

@@ -14,13 +14,13 @@ use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
 use crate::record::batch::BatchInfo;
 use crate::record::control::Outcome;
+use crate::storage::disk_gate::{DiskGate, Refused, Writer};
 use crate::storage::fixtures::{batch, marker, transactional};
 use crate::storage::log::{AppendRefused, Log, LogError, LogShared};
 use crate::storage::names;
 use crate::storage::options::{FailStop, LogOptions};
 use crate::storage::reader::{ReadPath, ReadRequest};
 use crate::storage::recovery::{Condition, Opened};
-use crate::storage::tail::TailBudget;
 use crate::testing::disk::{Crash, Disk, SimDirectory};
 use crate::testing::run::Executor;
 use crate::testing::seeds::seeds;
@@ -38,6 +38,7 @@ const OPTIONS: LogOptions = LogOptions {
 struct Life {
     log: Log<SimDirectory>,
     fail_stop: Rc<FailStop>,
+    gate: Rc<DiskGate>,
     executor: Executor,
     next: Cell<i64>,
 }
@@ -53,9 +54,8 @@ fn open_seeded(
     seed: u64,
 ) -> (Life, Opened<SimDirectory>) {
     let mut executor = Executor::new(disk, seed);
-    let fail_stop = Rc::new(FailStop::new());
-    let tail = Rc::new(TailBudget::new(budget));
-    let shared = LogShared { tail, fail_stop: fail_stop.clone() };
+    let shared = LogShared::new(budget);
+    let (fail_stop, gate) = (shared.fail_stop.clone(), shared.gate.clone());
     let opened = executor.block_on(Log::open(disk.root(), options, shared, Timestamp(0)));
     let opened = opened.unwrap().unwrap();
     let log = opened.log.clone();
@@ -63,7 +63,7 @@ fn open_seeded(
         let _ = log.run().await;
     });
     let next = Cell::new(opened.log.log_end().0);
-    (Life { log: opened.log.clone(), fail_stop, executor, next }, opened)
+    (Life { log: opened.log.clone(), fail_stop, gate, executor, next }, opened)
 }
 
 impl Life {
@@ -241,6 +241,39 @@ fn a_full_disk_refuses_appends_and_serves_reads_until_there_is_space() {
     life.append(6_000, 10_000).unwrap();
     life.flush().unwrap();
     assert_eq!(life.log.durable_end(), life.log.log_end());
+}
+
+/// Near the end of the disk clients are refused, while all else works that makes room for them.
+#[test]
+fn the_gate_refuses_clients_before_the_disk_is_full_and_retention_opens_it() {
+    let disk = Disk::new(1);
+    let (mut life, _) = open(&disk, OPTIONS, 1 << 20);
+    let look = |life: &mut Life| {
+        let (gate, root) = (life.gate.clone(), disk.root());
+        life.run(async move { gate.look(root.space().await.unwrap(), 95) })
+    };
+    assert_eq!(look(&mut life), None, "a disk without a bound");
+    for step in 0..8 {
+        life.append(10_000, step).unwrap();
+    }
+    life.flush().unwrap();
+    life.settle(&disk);
+    // What is used now is 95 to 98 percent of the disk.
+    let used = disk.root();
+    let used = life.run(async move { used.space().await.unwrap().used_bytes });
+    disk.set_space(Some(usize::try_from(used * 100 / 96).unwrap()));
+    assert_eq!(look(&mut life), Some(Refused::Clients));
+    assert_eq!(life.log.check_room(100, Writer::Client), Err(AppendRefused::DiskFull));
+    assert_eq!(life.log.check_room(100, Writer::Broker), Ok(()));
+    life.append(100, 8).unwrap();
+    life.flush().unwrap();
+    assert!(life.read(0, 1).is_ok(), "reads go on");
+    let (log, end) = (life.log.clone(), life.log.log_end());
+    log.set_options(LogOptions { retention_bytes: Some(50_000), ..OPTIONS });
+    let start = life.run(async move { log.retain(Timestamp(9), end).await }).unwrap();
+    assert!(start.is_some(), "retention makes room");
+    assert_eq!(look(&mut life), Some(Refused::Nobody));
+    assert_eq!(life.log.check_room(100, Writer::Client), Ok(()));
 }
 
 #[test]

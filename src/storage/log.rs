@@ -30,6 +30,7 @@ use crate::record::control::EndMarker;
 use crate::storage::appender::WriteInFlight;
 use crate::storage::checkpoint::CheckpointFile;
 use crate::storage::compaction::manifest::{Compacted, ManifestFile};
+use crate::storage::disk_gate::{DiskGate, Writer};
 use crate::storage::epochs::EpochTable;
 use crate::storage::options::{FailStop, LogOptions, PROVEN_BYTES_MAX, QUEUED_BYTES_MAX};
 use crate::storage::plan::Jobs;
@@ -56,6 +57,19 @@ pub struct LogShared {
     pub tail: Rc<TailBudget>,
     /// The stop of the directory.
     pub fail_stop: Rc<FailStop>,
+    /// Whose appends are taken while its disk is nearly full.
+    pub gate: Rc<DiskGate>,
+}
+
+impl LogShared {
+    /// That of a directory in good health, with `tail_bytes` of memory for tails.
+    pub fn new(tail_bytes: usize) -> LogShared {
+        LogShared {
+            tail: Rc::new(TailBudget::new(tail_bytes)),
+            fail_stop: Rc::new(FailStop::new()),
+            gate: Rc::new(DiskGate::default()),
+        }
+    }
 }
 
 /// What an append did besides staging.
@@ -69,7 +83,7 @@ pub struct Appended {
 /// Why an append was refused; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendRefused {
-    /// No space on the disk. Retriable: reads go on, and space may come back.
+    /// No space on the disk, or hardly any. Retriable: reads go on, and space may come back.
     DiskFull,
     /// More than [`QUEUED_BYTES_MAX`] wait to be written. Retriable: see [`Log::reserve`].
     QueueFull,
@@ -145,6 +159,7 @@ pub(super) struct Inner<D: Directory> {
     pub(super) index_gate: Gate,
     pub(super) manifest: ManifestFile<D::File>,
     pub(super) fail_stop: Rc<FailStop>,
+    pub(super) gate: Rc<DiskGate>,
     #[allow(clippy::type_complexity)] // a callback, named once
     pub(super) on_durable: RefCell<Option<Rc<dyn Fn(Offset)>>>,
 }
@@ -318,12 +333,15 @@ impl<D: Directory> Log<D> {
         Ok(Appended { snapshot_due })
     }
 
-    /// Whether a batch of `bytes` would be staged now: an [`Log::append`] that follows in the same
-    /// turn is not refused. Errors: why it would be.
-    pub fn check_room(&self, bytes: usize) -> Result<(), AppendRefused> {
+    /// Whether a batch of `bytes` of `writer` would be staged now: an [`Log::append`] that follows
+    /// in the same turn is not refused. Errors: why it would be.
+    pub fn check_room(&self, bytes: usize, writer: Writer) -> Result<(), AppendRefused> {
         let state = self.inner.state.borrow_mut();
         if state.life != Life::Open || self.inner.fail_stop.failed().is_some() {
             return Err(AppendRefused::Offline);
+        }
+        if !self.inner.gate.admits(writer) {
+            return Err(AppendRefused::DiskFull);
         }
         state.admits(bytes)
     }

@@ -7,6 +7,7 @@
 
 mod ahead;
 mod appender;
+pub mod disk_gate;
 pub mod log;
 pub mod offset_index;
 pub mod options;
@@ -30,8 +31,8 @@ mod snapshot;
 mod time_index;
 pub mod transactions;
 mod truncation;
-pub mod txn_index;
 mod two_slots;
+pub mod txn_index;
 mod walk;
 
 #[cfg(test)]

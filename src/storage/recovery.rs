@@ -253,6 +253,7 @@ impl<D: Directory> Inner<D> {
             index_gate: Gate::default(),
             manifest,
             fail_stop: shared.fail_stop,
+            gate: shared.gate,
             on_durable: RefCell::new(None),
         })
     }

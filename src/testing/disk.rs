@@ -29,7 +29,7 @@ use std::task::{Poll, Waker};
 use bytes::Bytes;
 
 use crate::constants::BLOCK_BYTES;
-use crate::io::directory::Directory;
+use crate::io::directory::{Directory, Space};
 use crate::io::file::{Durability, File, IoError};
 use crate::testing::prng::Prng;
 
@@ -574,6 +574,15 @@ impl Directory for SimDirectory {
             Change::Rename(from, to) => from != name && to != name,
         });
         Ok(())
+    }
+
+    /// Without a bound, a disk of which half is used.
+    async fn space(&self) -> Result<Space, IoError> {
+        self.disk.look().await;
+        let world = self.disk.world.borrow();
+        let used = world.used();
+        let left = world.space.map_or(used, |space| space.saturating_sub(used));
+        Ok(Space { used_bytes: used as u64, available_bytes: left as u64 })
     }
 }
 

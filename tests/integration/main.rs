@@ -10,6 +10,7 @@
 mod admin;
 mod broker;
 mod compaction;
+mod disk_space;
 mod exactly_once;
 mod faults;
 mod fetch_paths;

@@ -19,7 +19,8 @@ use crate::wire::{Connection, is_retriable, topic_name};
 
 /// Longest wait for a coordinator. Generous: the machine may be building at the same time.
 const PATIENCE: Duration = Duration::from_secs(60);
-const TOPIC: &str = "read";
+/// The topic whose positions are committed.
+pub const TOPIC: &str = "read";
 /// Enough groups to be on every shard.
 const GROUPS: usize = 12;
 
@@ -52,7 +53,8 @@ fn until_final<T>(mut step: impl FnMut() -> (i16, T)) -> (i16, T) {
 }
 
 /// Waits until the group has a coordinator.
-fn find_coordinator(connection: &mut Connection, name: &str) {
+/// Waits until the group's coordinator serves.
+pub fn find_coordinator(connection: &mut Connection, name: &str) {
     let request = FindCoordinatorRequest::default().with_key(text(name));
     let (code, ()) = until_final(|| (connection.ask(&request, 3).error_code, ()));
     assert_eq!(code, 0);
@@ -73,7 +75,8 @@ fn commit_of(name: &str, partitions: &[i32], offset: i64) -> OffsetCommitRequest
     OffsetCommitRequest::default().with_group_id(group(name)).with_topics(vec![topic])
 }
 
-fn commit(connection: &mut Connection, name: &str, partitions: &[i32], offset: i64) {
+/// Commits `offset`, and waits until that is done.
+pub fn commit(connection: &mut Connection, name: &str, partitions: &[i32], offset: i64) {
     let request = commit_of(name, partitions, offset);
     let (code, ()) = until_final(|| {
         let answer = connection.ask(&request, 8);

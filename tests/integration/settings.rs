@@ -20,26 +20,30 @@ use yeoul::config::keys::{Scope, settings};
 use crate::broker::{Broker, Options};
 use crate::wire::{Connection, NOBODY, batch_of};
 
-/// `resource_type` of topics and brokers.
+/// `resource_type` of topics.
 const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+/// The same of brokers.
+pub const BROKER: i8 = 4;
 /// Operations of IncrementalAlterConfigs.
-const SET: i8 = 0;
+/// Sets a value.
+pub const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 /// Longest wait for an effect in the background.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-type Operation<'a> = (&'a str, i8, Option<&'a str>);
+/// Setting, operation, value.
+pub type Operation<'a> = (&'a str, i8, Option<&'a str>);
 /// A code and its words.
-type Told = (i16, String);
+pub type Told = (i16, String);
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-fn fine() -> Told {
+/// No error.
+pub fn fine() -> Told {
     (0, String::new())
 }
 
@@ -61,7 +65,8 @@ fn change_of(kind: i8, name: &str, operations: &[Operation<'_>]) -> IncrementalA
     IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
 }
 
-fn change(client: &mut Connection, kind: i8, name: &str, operations: &[Operation<'_>]) -> Told {
+/// Changes settings of a topic or broker.
+pub fn change(client: &mut Connection, kind: i8, name: &str, operations: &[Operation<'_>]) -> Told {
     let answer = client.ask(&change_of(kind, name, operations), 1);
     let result = &answer.responses[0];
     (result.error_code, result.error_message.as_ref().map(ToString::to_string).unwrap_or_default())

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::metadata::image::TopicImage;
 use crate::model::ids::PartitionIndex;
 use crate::model::offset::Offset;
+use crate::model::topic_name::is_internal;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest,
@@ -18,7 +19,6 @@ use crate::replica::request::{DeleteRecordsFailure, DeleteRecordsItem, ShardRepl
 use super::super::context::{Shard, locate};
 use super::super::errors::delete_records_code;
 use super::super::scatter::Scatter;
-use super::is_internal;
 
 /// Answers one request.
 pub async fn handle(shard: &Rc<Shard>, request: DeleteRecordsRequest) -> DeleteRecordsResponse {

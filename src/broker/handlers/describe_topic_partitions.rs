@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::record::PartitionState;
-use crate::model::topic_name::TopicName;
+use crate::model::topic_name::{TopicName, is_internal};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::messages::describe_topic_partitions::{
     Cursor, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
@@ -17,7 +17,7 @@ use crate::protocol::messages::describe_topic_partitions::{
 };
 
 use super::super::context::Shard;
-use super::{AUTHORIZED_TOPIC, is_internal, node_ids};
+use super::{AUTHORIZED_TOPIC, node_ids};
 
 /// Answers one request.
 pub fn handle(

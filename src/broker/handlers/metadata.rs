@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::record::PartitionState;
 use crate::model::ids::TopicId;
-use crate::model::topic_name::TopicName;
+use crate::model::topic_name::{TopicName, is_internal};
 use crate::protocol::error::ErrorCode;
 use crate::protocol::messages::metadata::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker,
@@ -22,7 +22,7 @@ use crate::protocol::messages::metadata::{
 use super::super::connection::Connection;
 use super::super::context::Shard;
 use super::create_topics::create_with_defaults;
-use super::{AUTHORIZED_CLUSTER, AUTHORIZED_NONE, AUTHORIZED_TOPIC, is_internal, node_ids};
+use super::{AUTHORIZED_CLUSTER, AUTHORIZED_NONE, AUTHORIZED_TOPIC, node_ids};
 
 /// Version from which a topic may be asked for by its id.
 const BY_ID_VERSION: i16 = 12;

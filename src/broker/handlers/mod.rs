@@ -68,11 +68,6 @@ pub const RESOURCE_BROKER: i8 = 4;
 /// Kafka's words for a topic or partition that is not there.
 pub const UNKNOWN_PARTITION: &str = "This server does not host this topic-partition.";
 
-/// Whether clients may not write to the topic: coordinators keep their state in it.
-pub fn is_internal(topic: &str) -> bool {
-    matches!(topic, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
-}
-
 /// Whether a transactional id can be one: there is something of it, and a record holds it.
 pub fn is_transactional_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= TRANSACTIONAL_ID_BYTES_MAX

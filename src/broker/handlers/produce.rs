@@ -16,6 +16,7 @@ use bytes::BytesMut;
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::model::ids::{BrokerId, PartitionIndex, TopicPartition};
 use crate::model::time::{Micros, Timestamp};
+use crate::model::topic_name::is_internal;
 use crate::net::service::{Admitted, CloseReason, Reply};
 use crate::partition::leader::{Acks, Verification};
 use crate::protocol::error::ErrorCode;
@@ -36,7 +37,6 @@ use super::super::scatter::{Asked, Scatter};
 use super::super::transactions::Joining;
 use super::super::validation;
 use super::super::verification::{Write, Writer, verify};
-use super::is_internal;
 
 /// First version that names topics by id.
 const BY_ID_VERSION: i16 = 13;

@@ -2,7 +2,6 @@
 //! tests of this folder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 use bytes::Bytes;
 
@@ -18,10 +17,9 @@ use crate::record::sieve::Sieve;
 use crate::storage::compaction::judge::{LastWrite, LastWrites};
 use crate::storage::compaction::pass::{Order, Pace, Spent};
 use crate::storage::log::{Log, LogShared};
-use crate::storage::options::{FailStop, LogOptions};
+use crate::storage::options::LogOptions;
 use crate::storage::reader::{ReadPath, ReadRequest};
 use crate::storage::recovery::Opened;
-use crate::storage::tail::TailBudget;
 use crate::testing::disk::{Disk, SimDirectory};
 use crate::testing::prng::Prng;
 use crate::testing::run::{Crashed, Executor};
@@ -305,9 +303,7 @@ pub(super) fn open(
 ) -> Result<(Life, Opened<SimDirectory>), Crashed> {
     let mut executor = Executor::new(disk, seed);
     let budget = if seed.is_multiple_of(2) { 4_000 } else { 1 << 20 };
-    let shared =
-        LogShared { tail: Rc::new(TailBudget::new(budget)), fail_stop: Rc::new(FailStop::new()) };
-    let opened = Log::open(disk.root(), options, shared, Timestamp(now));
+    let opened = Log::open(disk.root(), options, LogShared::new(budget), Timestamp(now));
     let opened = executor.block_on(opened)?.expect("the disk has no error of its own");
     let log = opened.log.clone();
     executor.spawn(async move {
