@@ -22,7 +22,6 @@
 //!
 //! Not here: this after a crash, since no record says until when it holds; members of the classic
 //! protocol in a KIP-848 group.
-//!
 //! Source: none; Kafka moves only groups without members (KIP-122).
 
 use std::sync::Arc;
