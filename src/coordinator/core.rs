@@ -36,6 +36,8 @@ pub struct BadRecord;
 pub struct Consequences<A> {
     /// To append, in this order.
     pub records: Vec<Encoded>,
+    /// Whether they are to be one batch, which they fit.
+    pub whole: bool,
     /// To perform, in this order, once the records are durable.
     pub effects: Vec<Effect<A>>,
 }
@@ -160,6 +162,7 @@ impl Core for GroupCoordinator {
         };
         Consequences {
             records: step.records.iter().map(encode).collect(),
+            whole: step.whole,
             effects: step.effects.into_iter().map(answer).collect(),
         }
     }
@@ -226,6 +229,7 @@ impl Core for TransactionCoordinator {
         };
         Consequences {
             records: step.records.iter().map(encode).collect(),
+            whole: false,
             effects: step.effects.into_iter().map(act).collect(),
         }
     }

@@ -262,9 +262,14 @@ impl GroupCoordinator {
         self.groups.clear();
     }
 
-    /// The latest time that has been seen.
+    /// Goes on to the time `now`, unless a later one has been seen; returns the latest.
     pub(super) fn advance(&mut self, now: Timestamp) -> Timestamp {
         self.clock = self.clock.max(now);
+        self.clock
+    }
+
+    /// The latest time that has been seen.
+    pub(super) fn clock(&self) -> Timestamp {
         self.clock
     }
 
