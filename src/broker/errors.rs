@@ -117,6 +117,7 @@ impl From<&ConfigChangeError> for Told {
             E::ConfigTooLong { .. } | E::TooMany { .. } | E::BadConfig(_) => {
                 ErrorCode::InvalidConfig
             }
+            E::TooManyGroups => ErrorCode::PolicyViolation,
         };
         Told::new(code, error.to_string())
     }

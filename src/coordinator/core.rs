@@ -26,7 +26,7 @@ use crate::transaction::settings::TransactionSettings;
 use crate::transaction::step::Markers;
 
 use super::call::Answer;
-use super::topics::ImageTopics;
+use super::topics::{ImageGroups, ImageTopics};
 
 /// A record of a known type that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +131,7 @@ impl Core for GroupCoordinator {
 
     fn set_image(&mut self, image: &Arc<MetadataImage>) {
         self.set_topics(Arc::new(ImageTopics(Arc::clone(image))));
+        self.set_own_settings(Arc::new(ImageGroups(Arc::clone(image))));
     }
 
     fn topics_deleted(&mut self, deleted: &[DeletedTopic], step: &mut group::step::Step) {
