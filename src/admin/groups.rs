@@ -23,11 +23,11 @@ use serde::{Deserialize, Serialize};
 use super::routes::within;
 use super::source::AdminSource;
 use crate::broker::group_orders::{SeekOrder, SeekRefused, SeekTo, SeekTopic};
-use crate::broker::lag_sampler::LagError;
+use crate::broker::lag_sampler::{GroupLag, LagError};
 use crate::coordinator::call::Unavailable;
 use crate::group::ids::GroupId;
 use crate::group::seek::{Moved, SeekError, Sought};
-use crate::metrics::group_lag::{Followed, PartitionLag, Sample};
+use crate::metrics::group_lag::{Followed, PartitionLag, Sample, TRACKED_MAX};
 use crate::model::ids::PartitionIndex;
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
@@ -35,6 +35,15 @@ use crate::model::time::Timestamp;
 /// Longest wait for an answer about groups: records of many partitions may be looked up on disk,
 /// and a move is durable before it is told.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// Points of histories in one answer, about 4 MB of JSON. Where there are more, each partition
+/// has the same share of them, and one at least: of so many points in a row that with the most lag.
+pub const POINTS_PER_ANSWER_MAX: usize = 72_000;
+const _: () = assert!(TRACKED_MAX <= POINTS_PER_ANSWER_MAX);
+
+/// How many partitions of a group an answer leaves out, because there are too many; those that
+/// are the least behind. Absent where it tells all.
+pub const LEFT_OUT: &str = "yeoul-left-out";
 
 /// The paths of this file.
 pub(super) fn router<S: AdminSource>() -> Router<Arc<S>> {
@@ -174,14 +183,27 @@ impl LagRow {
         }
     }
 
-    fn with_history(followed: &Followed) -> LagRow {
+    /// With `points` of its history at most, of 1 or more.
+    fn with_history(followed: &Followed, points: usize) -> LagRow {
         let point = |sample: &Sample| LagPoint {
             at_ms: sample.at.0,
             lag: sample.records,
             lag_seconds: sample.seconds,
         };
-        let history = followed.samples.iter().map(point).collect();
+        let samples: Vec<&Sample> = followed.samples.iter().collect();
+        // From the newest back, so that what is too few for a whole span is the oldest.
+        let spans = samples.rchunks(samples.len().div_ceil(points).max(1));
+        let most =
+            |span: &[&Sample]| span.iter().max_by_key(|one| one.records).map(|one| point(one));
+        let mut history: Vec<LagPoint> = spans.filter_map(most).collect();
+        history.reverse();
         LagRow { history, ..LagRow::new(&followed.last) }
+    }
+
+    /// A group's rows with their histories, as many points as one answer has.
+    fn of_group(followed: &[Followed]) -> Vec<LagRow> {
+        let points = POINTS_PER_ANSWER_MAX / followed.len().max(1);
+        followed.iter().map(|one| LagRow::with_history(one, points.max(1))).collect()
     }
 }
 
@@ -234,8 +256,12 @@ async fn lags<S: AdminSource>(State(source): State<Arc<S>>) -> Response {
 
 async fn lag<S: AdminSource>(State(source): State<Arc<S>>, Path(group): Path<String>) -> Response {
     match within(ANSWER_MAX, source.group_lag(&group)).await {
-        Ok(Ok(followed)) => {
-            Json(followed.iter().map(LagRow::with_history).collect::<Vec<_>>()).into_response()
+        Ok(Ok(GroupLag { partitions, left_out })) => {
+            let mut answer = Json(LagRow::of_group(&partitions)).into_response();
+            if left_out > 0 {
+                answer.headers_mut().insert(LEFT_OUT, left_out.into());
+            }
+            answer
         }
         Ok(Err(LagError::NoGroup)) => no_group(&group),
         Ok(Err(LagError::Unavailable(why))) => unavailable(&group, why),
@@ -293,6 +319,22 @@ fn seek_refused(group: &str, why: SeekRefused) -> Response {
             let words = format!("group '{group}' has no position in {topic}/{}", partition.0);
             refuse(StatusCode::CONFLICT, words)
         }
+        SeekRefused::Core(SeekError::TooMany { partitions, max: 0 }) => {
+            let words = format!(
+                "group '{group}' cannot be moved in {partitions} partitions: its members put out \
+                 and one position are more than one batch of __consumer_offsets takes \
+                 (message.max.bytes); stop members first"
+            );
+            refuse(StatusCode::CONFLICT, words)
+        }
+        SeekRefused::Core(SeekError::TooMany { partitions, max }) => {
+            let words = format!(
+                "group '{group}' cannot be moved in {partitions} partitions at once: one batch of \
+                 __consumer_offsets (message.max.bytes) takes about {max}; move it topic by topic, \
+                 or some partitions at a time (--topic TOPIC:0,1)"
+            );
+            refuse(StatusCode::CONFLICT, words)
+        }
         SeekRefused::NotReadable(topic, partition) => {
             let words = format!("{topic}/{} cannot be read now", partition.0);
             refuse(StatusCode::SERVICE_UNAVAILABLE, words)
@@ -306,8 +348,9 @@ fn no_group(group: &str) -> Response {
 
 fn unavailable(group: &str, why: Unavailable) -> Response {
     let words = match why {
-        // Before the first group there is no coordinator at all.
-        Unavailable::NotHere => return no_group(group),
+        Unavailable::NotHere => {
+            format!("the coordinator of group '{group}' is not on this broker now")
+        }
         Unavailable::Loading => format!("the coordinator of group '{group}' is loading"),
         Unavailable::NotStored => {
             format!("the coordinator of group '{group}' could not store what it was told")
@@ -342,6 +385,52 @@ mod tests {
         assert_eq!(row(Some(50), 50, 100), (0, 0));
         assert_eq!(row(None, 20, 100), (0, 0), "nothing was read before");
         assert_eq!(row(Some(150), 20, 100), (80, 0), "the log was cut behind the position");
+    }
+
+    fn followed(samples: &[u64]) -> Followed {
+        let (group, topic): (Arc<str>, Arc<str>) = ("g".into(), "t".into());
+        let (partition, position, end) = (0, 0, 1);
+        let last = PartitionLag {
+            group,
+            has_members: false,
+            topic,
+            partition,
+            position,
+            end,
+            seconds: None,
+        };
+        let sample = |(at, records): (i64, &u64)| Sample {
+            at: Timestamp(at),
+            records: *records,
+            seconds: None,
+        };
+        Followed { last, samples: (0..).zip(samples).map(sample).collect() }
+    }
+
+    #[test]
+    fn a_history_that_is_too_long_keeps_the_most_of_each_span() {
+        let check = |samples: &[u64], points: usize, expected: &[(i64, u64)]| {
+            let row = LagRow::with_history(&followed(samples), points);
+            let told: Vec<_> = row.history.iter().map(|point| (point.at_ms, point.lag)).collect();
+            assert_eq!(told, expected, "{samples:?} in {points}");
+        };
+        check(&[], 3, &[]);
+        check(&[4, 9, 2], 3, &[(0, 4), (1, 9), (2, 2)]);
+        check(&[4, 9, 2, 7], 3, &[(1, 9), (3, 7)]);
+        check(&[4, 9, 2, 7, 1], 3, &[(0, 4), (1, 9), (3, 7)]);
+        check(&[4, 9, 2, 7, 1], 1, &[(1, 9)]);
+    }
+
+    #[test]
+    fn an_answer_has_so_many_points_however_many_partitions_there_are() {
+        let hour: Vec<u64> = (0..360).collect();
+        let points = |partitions: usize| -> usize {
+            let followed = vec![followed(&hour); partitions];
+            LagRow::of_group(&followed).iter().map(|row| row.history.len()).sum()
+        };
+        assert_eq!(points(200), 72_000, "all there are");
+        assert!((36_000..=POINTS_PER_ANSWER_MAX).contains(&points(201)), "{}", points(201));
+        assert!((36_000..=POINTS_PER_ANSWER_MAX).contains(&points(TRACKED_MAX)));
     }
 
     #[test]

@@ -103,9 +103,9 @@ mod tests {
     use crate::admin::routes::router;
     use crate::admin::source::{AdminSource, Gathered, Health, Readiness};
     use crate::broker::group_orders::{SeekOrder, SeekRefused, SeekTo};
-    use crate::broker::lag_sampler::LagError;
+    use crate::broker::lag_sampler::{GroupLag, LagError};
     use crate::coordinator::call::Unavailable;
-    use crate::group::seek::{Moved, Sought};
+    use crate::group::seek::{Moved, SeekError, Sought};
     use crate::metrics::group_lag::{Followed, PartitionLag};
     use crate::metrics::shard::ShardMetrics;
     use crate::model::ids::PartitionIndex;
@@ -144,9 +144,11 @@ mod tests {
             vec![lag("a/b")]
         }
 
-        async fn group_lag(&self, group: &str) -> Result<Vec<Followed>, LagError> {
+        async fn group_lag(&self, group: &str) -> Result<GroupLag, LagError> {
             match group {
-                "a/b" => Ok(vec![Followed::new(lag(group))]),
+                "a/b" => Ok(GroupLag { partitions: vec![Followed::new(lag(group))], left_out: 0 }),
+                "wide" => Ok(GroupLag { partitions: Vec::new(), left_out: 3 }),
+                "away" => Err(LagError::Unavailable(Unavailable::NotHere)),
                 "loads" => Err(LagError::Unavailable(Unavailable::Loading)),
                 _ => Err(LagError::NoGroup),
             }
@@ -161,6 +163,10 @@ mod tests {
                     Ok(Sought { members: 2, moves })
                 }
                 ("a/b", _) => Err(SeekRefused::NoPositions),
+                ("wide", _) => {
+                    let many = SeekError::TooMany { partitions: 9_000, max: 8_000 };
+                    Err(SeekRefused::Core(many))
+                }
                 _ => Err(SeekRefused::UnknownTopic("t".to_owned())),
             }
         }
@@ -240,12 +246,16 @@ mod tests {
         let of_page = format!("/v1/groups/a%2Fb/seek Origin: http://x\r\n{JSON}{{}}");
         let start = format!(r#"/v1/groups/a%2Fb/seek {JSON}{{"to":"start"}}"#);
         let of_other = format!(r#"/v1/groups/b/seek {JSON}{{"to":"start"}}"#);
+        let of_wide = format!(r#"/v1/groups/wide/seek {JSON}{{"to":"start"}}"#);
         let malformed = format!(r#"/v1/groups/a%2Fb/seek {JSON}{{"to":"#);
         let questions = [
             ("/v1/groups/lag", "200", r#"[{"group":"a/b","topic":"t","partition":0"#),
             ("/v1/groups/a%2Fb/lag", "200", r#""lag":4,"lag_seconds":1.5"#),
             ("/v1/groups/b/lag", "404", "group 'b' does not exist"),
             ("/v1/groups/loads/lag", "503", "is loading"),
+            ("/v1/groups/away/lag", "503", "is not on this broker now"),
+            ("/v1/groups/wide/lag", "200", "yeoul-left-out: 3"),
+            (&of_wide, "409", "takes about 8000; move it topic by topic"),
             (&to_7, "200", moved),
             (&of_page, "403", "pages of the web"),
             (&start, "409", "group 'a/b' has no position: name the topics"),

@@ -7,10 +7,10 @@ use std::future::Future;
 use serde::Serialize;
 
 use crate::broker::group_orders::{SeekOrder, SeekRefused};
-use crate::broker::lag_sampler::LagError;
+use crate::broker::lag_sampler::{GroupLag, LagError};
 use crate::group::seek::Sought;
 use crate::metrics::exposition::ProcessFacts;
-use crate::metrics::group_lag::{Followed, PartitionLag, ShownLags};
+use crate::metrics::group_lag::{PartitionLag, ShownLags};
 use crate::metrics::shard::ShardMetrics;
 
 /// Whether the broker may be given work, and if not, why.
@@ -83,10 +83,7 @@ pub trait AdminSource: Send + Sync + 'static {
 
     /// How far one group is behind, measured now, and was in the last hour.
     /// Errors: [`LagError`].
-    fn group_lag(
-        &self,
-        group: &str,
-    ) -> impl Future<Output = Result<Vec<Followed>, LagError>> + Send;
+    fn group_lag(&self, group: &str) -> impl Future<Output = Result<GroupLag, LagError>> + Send;
 
     /// Moves a group, or works the move out. Errors: [`SeekRefused`].
     fn seek_group(

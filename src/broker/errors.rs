@@ -117,6 +117,7 @@ impl From<&ConfigChangeError> for Told {
             E::ConfigTooLong { .. } | E::TooMany { .. } | E::BadConfig(_) => {
                 ErrorCode::InvalidConfig
             }
+            E::TooManyGroups => ErrorCode::PolicyViolation,
         };
         Told::new(code, error.to_string())
     }
@@ -191,11 +192,11 @@ impl From<&ExecuteError> for Told {
 pub fn append_code(failure: &AppendFailure) -> ErrorCode {
     match failure {
         AppendFailure::NotHere => ErrorCode::NotLeaderOrFollower,
-        AppendFailure::Refused(AppendError::NotEnoughReplicas { .. }) => {
-            ErrorCode::NotEnoughReplicas
-        }
-        AppendFailure::Refused(AppendError::LogFull) => ErrorCode::UnknownServerError,
-        AppendFailure::Refused(AppendError::Producer(error)) => producer_code(error),
+        AppendFailure::Refused { error, .. } => match error {
+            AppendError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
+            AppendError::LogFull => ErrorCode::UnknownServerError,
+            AppendError::Producer(error) => producer_code(error),
+        },
         // Retriable, and no refresh of metadata helps: the producer waits and tries again.
         AppendFailure::DiskFull | AppendFailure::Offline => ErrorCode::KafkaStorageError,
     }

@@ -199,10 +199,18 @@ impl Shard {
         self: &Rc<Self>,
         id: GroupId,
     ) -> Result<Option<MeasuredGroup>, Unavailable> {
-        let name = id.as_str().to_owned();
-        let positions = self.ask_group(&name, move |core, _, _| core.group_positions(&id)).await?;
-        let groups = positions.into_iter().collect();
+        let groups = self.positions_of(&id).await?.into_iter().collect();
         Ok(self.measure(&self.image(), groups).await.pop())
+    }
+
+    /// How far a group has read; none: there is no such group. Before the first one there is no
+    /// coordinator that could be asked.
+    async fn positions_of(&self, id: &GroupId) -> Result<Option<GroupPositions>, Unavailable> {
+        if self.group_partition(id.as_str()).is_none() {
+            return Ok(None);
+        }
+        let asked = id.clone();
+        self.ask_group(id.as_str(), move |core, _, _| core.group_positions(&asked)).await
     }
 
     /// Sets each position's end beside it. Positions in topics that are gone are left out, and
@@ -281,6 +289,9 @@ impl Shard {
     }
 
     async fn seek(self: &Rc<Self>, order: SeekOrder) -> Result<Sought, SeekRefused> {
+        if self.group_partition(order.group.as_str()).is_none() {
+            return Err(SeekRefused::Core(SeekError::NoGroup)); // nor any other
+        }
         let targets = self.targets(&order).await?;
         let moves = self.moves(order.to, targets).await?;
         let (group, dry_run) = (order.group.clone(), order.dry_run);
@@ -298,12 +309,8 @@ impl Shard {
         if let Some(named) = &order.topics {
             return named_targets(&image, named);
         }
-        let id = order.group.clone();
-        let known = self
-            .ask_group(order.group.as_str(), move |core, _, _| core.group_positions(&id))
-            .await
-            .map_err(SeekRefused::Unavailable)?
-            .ok_or(SeekRefused::Core(SeekError::NoGroup))?;
+        let known = self.positions_of(&order.group).await.map_err(SeekRefused::Unavailable)?;
+        let known = known.ok_or(SeekRefused::Core(SeekError::NoGroup))?;
         let mut targets = BTreeSet::new();
         for position in known.positions {
             let Some(topic) = image.topic_by_name(&position.topic) else { continue };

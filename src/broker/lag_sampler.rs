@@ -62,6 +62,15 @@ pub enum LagError {
     Unavailable(Unavailable),
 }
 
+/// How far one group is behind.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GroupLag {
+    /// Each partition with its history, by topic and number; [`TRACKED_MAX`] at most.
+    pub partitions: Vec<Followed>,
+    /// How many partitions are not among them: those that are the least behind.
+    pub left_out: u64,
+}
+
 /// A way to the groups' lags, and to move groups; cheap to clone.
 #[derive(Clone)]
 pub struct GroupWatch {
@@ -98,7 +107,7 @@ impl GroupWatch {
     }
 
     /// A group's lags, measured now, and their histories. Errors: [`LagError`].
-    pub async fn group(&self, name: &str) -> Result<Vec<Followed>, LagError> {
+    pub async fn group(&self, name: &str) -> Result<GroupLag, LagError> {
         let shard = self.shards.of_group(name);
         let order = GroupOrder::Group(GroupId::from(name));
         let group = match self.shards.order(shard, order).await {
@@ -108,10 +117,16 @@ impl GroupWatch {
         };
         let mut round = Round::default();
         round.add(group.ok_or(LagError::NoGroup)?);
+        round.trim();
+        let left_out = round.left_out;
         let mut known = Known::default();
         known.find_out(&self.shards, &round, TRACKED_MAX).await;
         let lags = known.lags(round);
-        Ok(self.ask(|answer| Question::Group(name.into(), lags, answer)).await)
+        let mut partitions = self.ask(|answer| Question::Group(name.into(), lags, answer)).await;
+        partitions.sort_by(|a, b| {
+            (&a.last.topic, a.last.partition).cmp(&(&b.last.topic, b.last.partition))
+        });
+        Ok(GroupLag { partitions, left_out })
     }
 
     /// Moves a group, or works the move out. Errors: [`SeekRefused`].

@@ -19,6 +19,7 @@ use super::orders::{
     BrokerLinks, ControlOrder, ControlReply, ControlRequest, DiskAccess, OrderDone, QuorumView,
 };
 use crate::config::broker::{BrokerConfig, PollMode};
+use crate::config::group_keys;
 use crate::controller::data_directory::{DataDirectory, DirectoryError};
 use crate::controller::driver::{
     Controller, ControllerConfig, ControllerRules, ExecuteError, ExpectedLog,
@@ -184,6 +185,7 @@ fn shard_settings(config: &BrokerConfig) -> ShardSettings {
 
 fn rules(config: &Arc<BrokerConfig>) -> ControllerRules {
     let (for_topics, for_brokers) = (Arc::clone(config), Arc::clone(config));
+    let for_groups = Arc::clone(config);
     ControllerRules {
         num_partitions: config.num_partitions,
         default_replication_factor: config.default_replication_factor,
@@ -192,6 +194,9 @@ fn rules(config: &Arc<BrokerConfig>) -> ControllerRules {
         }),
         check_broker_configs: Box::new(move |configs: &ConfigMap| {
             for_brokers.with_dynamic(&ConfigMap::new(), configs).map(|_| ())
+        }),
+        check_group_configs: Box::new(move |configs: &ConfigMap| {
+            group_keys::check(configs, &for_groups.layers)
         }),
     }
 }

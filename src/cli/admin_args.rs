@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::exit::CliError;
-use crate::admin::groups::Refusal;
+use crate::admin::groups::{LEFT_OUT, Refusal};
 use crate::client::http::{Answer, HttpError, ask};
 use crate::config::listener::HostPort;
 
@@ -28,7 +28,16 @@ pub struct AdminArgs {
 impl AdminArgs {
     /// Asks for a path. Errors: [`CliError`].
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        self.ask(path, None)
+        let (address, answer) = self.ask(path, None)?;
+        read(&address, &answer)
+    }
+
+    /// Asks for a path whose answer may leave something out: how much, if it does.
+    /// Errors: [`CliError`].
+    pub fn get_most<T: DeserializeOwned>(&self, path: &str) -> Result<(T, Option<u64>), CliError> {
+        let (address, answer) = self.ask(path, None)?;
+        let left_out = answer.header(LEFT_OUT).and_then(|count| count.parse().ok());
+        Ok((read(&address, &answer)?, left_out))
     }
 
     /// Sends a body to a path. Errors: [`CliError`].
@@ -38,15 +47,16 @@ impl AdminArgs {
         body: &impl Serialize,
     ) -> Result<T, CliError> {
         let body = serde_json::to_string(body).expect("our bodies have text keys");
-        self.ask(path, Some(&body))
+        let (address, answer) = self.ask(path, Some(&body))?;
+        read(&address, &answer)
     }
 
-    fn ask<T: DeserializeOwned>(&self, path: &str, body: Option<&str>) -> Result<T, CliError> {
+    fn ask(&self, path: &str, body: Option<&str>) -> Result<(HostPort, Answer), CliError> {
         let text = || self.admin.clone();
         let address = HostPort::parse(&self.admin);
         let address = address.ok_or_else(|| CliError::BadAdmin { text: text() })?;
         let answer = ask(&address, path, body, Duration::from_secs(self.timeout))?;
-        read(&address, &answer)
+        Ok((address, answer))
     }
 }
 
@@ -67,7 +77,8 @@ mod tests {
     fn a_refusal_is_told_in_the_brokers_words() {
         let address = HostPort { host: "h".to_owned(), port: 1 };
         let check = |status, body: &str, expected: &str| {
-            let answer = Answer { status, body: body.as_bytes().to_vec() };
+            let body = body.as_bytes().to_vec();
+            let answer = Answer { status, headers: Vec::new(), body };
             let told = match read::<Vec<u32>>(&address, &answer) {
                 Ok(value) => format!("{value:?}"),
                 Err(error) => error.to_string(),

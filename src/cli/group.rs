@@ -13,7 +13,7 @@ use super::confirm::confirm;
 use super::exit::CliError;
 use super::group_lag::{self, LagArgs};
 use super::group_seek::{self, SeekArgs, TopicPartitions};
-use super::output::{Row, or_dash, print_json, print_rows, tell};
+use super::output::{Row, each, or_dash, print_json, print_rows, tell};
 use crate::client::cluster::Client;
 use crate::client::error::ClientError;
 use crate::client::groups::{
@@ -252,14 +252,7 @@ fn list(args: &ListArgs, out: &mut impl Write) -> Result<(), CliError> {
 
 fn describe(args: &DescribeArgs, out: &mut impl Write) -> Result<(), CliError> {
     let mut client = args.client.connect()?;
-    let mut described = Vec::new();
-    let mut failures = Vec::new();
-    for name in &args.groups {
-        match describe_one(&mut client, name) {
-            Ok(description) => described.push(description),
-            Err(error) => failures.push(error),
-        }
-    }
+    let (described, failures) = each(&args.groups, |name| describe_one(&mut client, name));
     match args.output.format {
         OutputFormat::Json => print_json(out, &described)?,
         OutputFormat::Text if args.members => {
@@ -376,22 +369,44 @@ fn member_row(group: &str, member: &GroupMember, partitions: usize) -> MemberRow
     }
 }
 
+/// What was done, row by row, and why some of it was not.
+#[derive(Default)]
+struct Report {
+    rows: Vec<DoneRow>,
+    failures: Vec<String>,
+}
+
+impl Report {
+    /// Notes what came of deleting a group, or its position in a topic's partition.
+    fn note(&mut self, group: &str, at: Option<(&str, Option<i32>)>, done: Result<(), String>) {
+        let error = done.err();
+        self.rows.push(DoneRow {
+            group: group.to_owned(),
+            topic: at.map(|(topic, _)| topic.to_owned()),
+            partition: at.and_then(|(_, partition)| partition),
+            status: if error.is_none() { "deleted" } else { "failed" },
+            error: error.clone(),
+        });
+        self.failures.extend(error);
+    }
+
+    fn print(self, format: OutputFormat, out: &mut impl Write) -> Result<(), CliError> {
+        print_rows(out, format, &self.rows)?;
+        tell(out, self.failures, self.rows.len())
+    }
+}
+
 fn delete(args: &DeleteArgs, out: &mut impl Write) -> Result<(), CliError> {
     if !args.yes {
         confirm(&format!("delete {} with all positions?", args.groups.join(", ")))?;
     }
     let mut client = args.client.connect()?;
-    let (mut rows, mut failures) = (Vec::new(), Vec::new());
+    let mut report = Report::default();
     for group in &args.groups {
         let deleted = delete_group(&mut client, group);
-        let error = deleted.as_ref().err().map(ToString::to_string);
-        let status = if error.is_none() { "deleted" } else { "failed" };
-        let (group, topic, partition) = (group.clone(), None, None);
-        rows.push(DoneRow { group, topic, partition, status, error });
-        failures.extend(deleted.err());
+        report.note(group, None, deleted.map_err(|error| error.to_string()));
     }
-    print_rows(out, args.output.format, &rows)?;
-    tell(out, failures, rows.len())
+    report.print(args.output.format, out)
 }
 
 fn delete_positions(args: &DeleteOffsetsArgs, out: &mut impl Write) -> Result<(), CliError> {
@@ -400,26 +415,48 @@ fn delete_positions(args: &DeleteOffsetsArgs, out: &mut impl Write) -> Result<()
         confirm(&format!("delete positions of {} in {}?", args.group, topics.join(", ")))?;
     }
     let mut client = args.client.connect()?;
-    let (mut rows, mut failures) = (Vec::new(), Vec::new());
-    for TopicPartitions { topic, partitions } in &args.topics {
-        let partitions = match partitions {
-            Some(partitions) => partitions.clone(),
-            // Those in which there is a position; of a topic that is gone, too.
-            None => {
-                let all = positions(&mut client, &args.group)?;
-                let of_topic = all.into_keys().filter(|(name, _)| name == topic);
-                of_topic.map(|(_, partition)| partition).collect()
-            }
-        };
-        let deleted = delete_offsets(&mut client, &args.group, topic, &partitions)?;
-        for (partition, result) in partitions.into_iter().zip(deleted) {
-            let error = result.as_ref().err().map(ToString::to_string);
-            let status = if error.is_none() { "deleted" } else { "failed" };
-            let (group, topic) = (args.group.clone(), Some(topic.clone()));
-            rows.push(DoneRow { group, topic, partition: Some(partition), status, error });
-            failures.extend(result.err());
-        }
+    describe_group(&mut client, &args.group)?; // a group that is not there has no positions either
+    let mut report = Report::default();
+    for wanted in &args.topics {
+        delete_in_topic(&mut client, &args.group, wanted, &mut report)?;
     }
-    print_rows(out, args.output.format, &rows)?;
-    tell(out, failures, rows.len())
+    report.print(args.output.format, out)
+}
+
+/// Deletes the positions that there are. One that was named and is not there is a failure: the
+/// coordinator takes it for deleted, and whoever mistyped it would not hear of it.
+fn delete_in_topic(
+    client: &mut Client,
+    group: &str,
+    wanted: &TopicPartitions,
+    report: &mut Report,
+) -> Result<(), ClientError> {
+    let topic = wanted.topic.as_str();
+    let known: Vec<i32> = positions(client, group)?
+        .into_keys()
+        .filter(|(name, _)| name == topic)
+        .map(|(_, partition)| partition)
+        .collect();
+    let (there, missing): (Vec<i32>, Vec<i32>) = match &wanted.partitions {
+        Some(partitions) => partitions.iter().partition(|partition| known.contains(partition)),
+        None => (known, Vec::new()),
+    };
+    if there.is_empty() && missing.is_empty() {
+        let words = format!("group '{group}' has no position in topic '{topic}'");
+        report.note(group, Some((topic, None)), Err(words));
+        return Ok(());
+    }
+    for partition in missing {
+        let words = format!("group '{group}' has no position in {topic}/{partition}");
+        report.note(group, Some((topic, Some(partition))), Err(words));
+    }
+    if there.is_empty() {
+        return Ok(());
+    }
+    let deleted = delete_offsets(client, group, topic, &there)?;
+    for (partition, result) in there.into_iter().zip(deleted) {
+        let result = result.map_err(|error| error.to_string());
+        report.note(group, Some((topic, Some(partition))), result);
+    }
+    Ok(())
 }

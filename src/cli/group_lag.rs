@@ -3,14 +3,14 @@
 //! In:   names of groups, or none for all.
 //! Out:  a row a partition: records, seconds, and the last hour as a line of blocks.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use clap::Args;
 
 use super::admin_args::AdminArgs;
 use super::args::OutputArgs;
 use super::exit::CliError;
-use super::output::{Row, or_dash, print_rows};
+use super::output::{Row, each, or_dash, print_rows, tell};
 use crate::admin::groups::{LagPoint, LagRow};
 use crate::client::http::path_step;
 
@@ -52,18 +52,27 @@ impl Row for LagRow {
     }
 }
 
-/// Prints lags. Errors: [`CliError`]; a group that is not there.
+/// Prints lags. Errors: [`CliError`]; some groups may not have been told of.
 pub fn run(args: &LagArgs, out: &mut impl Write) -> Result<(), CliError> {
-    let mut rows: Vec<LagRow> = Vec::new();
     if args.groups.is_empty() {
-        rows = args.admin.get("/v1/groups/lag")?;
+        let rows: Vec<LagRow> = args.admin.get("/v1/groups/lag")?;
+        return print_rows(out, args.output.format, &rows);
     }
-    for group in &args.groups {
-        let of_group: Vec<LagRow> =
-            args.admin.get(&format!("/v1/groups/{}/lag", path_step(group)))?;
-        rows.extend(of_group);
+    let mut notes = Vec::new();
+    let (answers, failures) = each(&args.groups, |group| -> Result<Vec<LagRow>, CliError> {
+        let path = format!("/v1/groups/{}/lag", path_step(group));
+        let (rows, left_out) = args.admin.get_most(&path)?;
+        notes.extend(left_out.map(|count| {
+            format!("group '{group}': {count} partitions that are the least behind are not shown")
+        }));
+        Ok(rows)
+    });
+    print_rows(out, args.output.format, &answers.concat())?;
+    out.flush()?;
+    for note in notes {
+        let _ = writeln!(io::stderr(), "yeoul: {note}");
     }
-    print_rows(out, args.output.format, &rows)
+    tell(out, failures, args.groups.len())
 }
 
 /// The most of each five minutes as a block, against the most of all; a blank where there is no

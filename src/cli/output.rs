@@ -3,13 +3,13 @@
 //! In:   rows of typed values.
 //! Out:  columns with a head (a list of nothing prints the head alone), or one JSON document.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
 use super::args::OutputFormat;
 use super::exit::CliError;
-use crate::client::error::ClientError;
 
 /// One row of an answer.
 pub trait Row: Serialize {
@@ -68,12 +68,26 @@ pub fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or("-".to_owned(), |value| value.to_string())
 }
 
+/// Asks about each of `names`; those that are not answered do not keep the others from being told.
+///
+/// Returns the answers and the failures, in the order of the names.
+pub fn each<T, E>(names: &[String], mut ask: impl FnMut(&str) -> Result<T, E>) -> (Vec<T>, Vec<E>) {
+    let (mut answers, mut failures) = (Vec::new(), Vec::new());
+    for name in names {
+        match ask(name) {
+            Ok(answer) => answers.push(answer),
+            Err(error) => failures.push(error),
+        }
+    }
+    (answers, failures)
+}
+
 /// Tells each failure on standard error, after what was printed.
 ///
 /// Errors: [`CliError::Partly`] if there is one.
 pub fn tell(
     out: &mut impl Write,
-    failures: Vec<ClientError>,
+    failures: Vec<impl Display>,
     total: usize,
 ) -> Result<(), CliError> {
     if failures.is_empty() {

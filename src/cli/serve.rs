@@ -18,7 +18,7 @@ use crate::admin::routes::router;
 use crate::admin::server::AdminListener;
 use crate::admin::source::{AdminSource, Gathered, Health, Readiness};
 use crate::broker::group_orders::{SeekOrder, SeekRefused};
-use crate::broker::lag_sampler::{GroupWatch, LagError};
+use crate::broker::lag_sampler::{GroupLag, GroupWatch, LagError};
 use crate::broker::orders::DiskAccess;
 use crate::broker::start::{Broker, Calls, Gauges, start};
 use crate::config::broker::BrokerConfig;
@@ -27,7 +27,7 @@ use crate::constants::BLOCK_BYTES;
 use crate::controller::driver::Controller;
 use crate::group::seek::Sought;
 use crate::metrics::exposition::ProcessFacts;
-use crate::metrics::group_lag::{Followed, PartitionLag};
+use crate::metrics::group_lag::PartitionLag;
 use crate::protocol::api::ApiKey;
 use crate::shard::placement::{Memlock, Place, io_memory_bytes};
 
@@ -246,7 +246,7 @@ impl AdminSource for Source {
         self.groups.all().await
     }
 
-    async fn group_lag(&self, group: &str) -> Result<Vec<Followed>, LagError> {
+    async fn group_lag(&self, group: &str) -> Result<GroupLag, LagError> {
         self.groups.group(group).await
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::args::{ClientArgs, OutputArgs, OutputFormat};
 use super::confirm::confirm;
 use super::exit::CliError;
-use super::output::{Row, or_dash, print_json, print_rows, tell};
+use super::output::{Row, each, or_dash, print_json, print_rows, tell};
 use crate::client::admin::{
     NewTopic, TOPIC_RESOURCE, create_topics, delete_topics, describe_configs,
 };
@@ -255,15 +255,7 @@ fn list(args: &ListArgs, out: &mut impl Write) -> Result<(), CliError> {
 
 fn describe(args: &DescribeArgs, out: &mut impl Write) -> Result<(), CliError> {
     let mut client = args.client.connect()?;
-    let mut described = Vec::new();
-    let mut failures = Vec::new();
-    for name in &args.topics {
-        match describe_one(&mut client, name) {
-            Ok(description) => described.push(description),
-            Err(error) => failures.push(error),
-        }
-    }
-    let total = args.topics.len();
+    let (described, failures) = each(&args.topics, |name| describe_one(&mut client, name));
     match args.output.format {
         OutputFormat::Json => print_json(out, &described)?,
         OutputFormat::Text if args.configs => {
@@ -276,7 +268,7 @@ fn describe(args: &DescribeArgs, out: &mut impl Write) -> Result<(), CliError> {
             print_rows(out, OutputFormat::Text, &rows)?;
         }
     }
-    tell(out, failures, total)
+    tell(out, failures, args.topics.len())
 }
 
 fn describe_one(client: &mut Client, name: &str) -> Result<Description, ClientError> {

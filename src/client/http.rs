@@ -24,6 +24,8 @@ pub const ANSWER_BYTES_MAX: u64 = 256 << 20;
 pub struct Answer {
     /// The status, such as 200.
     pub status: u16,
+    /// Names and values of the head's lines, as they came.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -118,13 +120,23 @@ fn parse(raw: &[u8]) -> Option<Answer> {
     let head = std::str::from_utf8(&raw[..head_end]).ok()?;
     let mut lines = head.split("\r\n");
     let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    let length = lines.find_map(|line| {
+    let header = |line: &str| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim())
-    });
-    let length: usize = length?.parse().ok()?;
-    let body = &raw[head_end + 4..];
-    (length == body.len()).then(|| Answer { status, body: body.to_vec() })
+        Some((name.to_owned(), value.trim().to_owned()))
+    };
+    let headers = lines.filter_map(header).collect();
+    let answer = Answer { status, headers, body: raw[head_end + 4..].to_vec() };
+    let length: usize = answer.header("content-length")?.parse().ok()?;
+    (length == answer.body.len()).then_some(answer)
+}
+
+impl Answer {
+    /// The value of a line of the head, whose name is told in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 /// A text as one step of a path: all but letters, digits and `-._~` as `%XX`.
@@ -148,7 +160,9 @@ mod tests {
     #[test]
     fn answers_are_read_and_cut_ones_refused() {
         let whole = b"HTTP/1.1 404 Not Found\r\ncontent-LENGTH: 2\r\nx: y\r\n\r\n{}";
-        assert_eq!(parse(whole), Some(Answer { status: 404, body: b"{}".to_vec() }));
+        let read = parse(whole).expect("it is whole");
+        assert_eq!((read.status, &read.body[..]), (404, &b"{}"[..]));
+        assert_eq!((read.header("X"), read.header("y")), (Some("y"), None));
         for cut in 0..whole.len() {
             assert_eq!(parse(&whole[..cut]), None, "{cut}");
         }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::error::ConfigError;
+use super::group_keys::consumer_limits;
 use super::groups::{GroupConfig, MigrationPolicy};
 use super::keys::{Scope, Setting, find};
 use super::layers::Layers;
@@ -416,6 +417,7 @@ impl<'a> View<'a> {
             consumer_session_timeout_ms: self.number("group.consumer.session.timeout.ms"),
             consumer_heartbeat_interval_ms: self.number("group.consumer.heartbeat.interval.ms"),
             consumer_assignment_interval_ms: self.number("group.consumer.assignment.interval.ms"),
+            consumer_limits: consumer_limits(self.layers),
             consumer_max_size: self.number("group.consumer.max.size"),
             consumer_migration_policy: match self.word("group.consumer.migration.policy") {
                 "disabled" => MigrationPolicy::Disabled,

@@ -29,6 +29,12 @@ const fn honoured(
     }
 }
 
+/// A bound of what consumer groups set for themselves, in milliseconds.
+const fn of_own(name: &'static str, default: &'static str, least: i64) -> Setting {
+    let doc = "Bounds what a consumer group may set for itself.";
+    honoured(name, Kind::Int, Some(default), doc).legal(Legal::AtLeast(least)).unit(Unit::Ms)
+}
+
 /// A setting that is told, taken and does nothing.
 pub(super) const fn described(
     name: &'static str,
@@ -171,9 +177,9 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     )
     .legal(Legal::AtLeast(1))
     .unit(Unit::Ms),
-    described("group.consumer.max.assignment.interval.ms", Kind::Int, Some("15000")).unit(Unit::Ms),
-    described("group.consumer.max.heartbeat.interval.ms", Kind::Int, Some("15000")).unit(Unit::Ms),
-    described("group.consumer.max.session.timeout.ms", Kind::Int, Some("60000")).unit(Unit::Ms),
+    of_own("group.consumer.max.assignment.interval.ms", "15000", 0),
+    of_own("group.consumer.max.heartbeat.interval.ms", "15000", 1),
+    of_own("group.consumer.max.session.timeout.ms", "60000", 1),
     honoured(
         "group.consumer.max.size",
         Kind::Int,
@@ -188,9 +194,9 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         "Whether groups with members may change between the classic and the consumer protocol.",
     )
     .legal(Legal::OneOf(MIGRATION_POLICIES)),
-    described("group.consumer.min.assignment.interval.ms", Kind::Int, Some("0")).unit(Unit::Ms),
-    described("group.consumer.min.heartbeat.interval.ms", Kind::Int, Some("5000")).unit(Unit::Ms),
-    described("group.consumer.min.session.timeout.ms", Kind::Int, Some("45000")).unit(Unit::Ms),
+    of_own("group.consumer.min.assignment.interval.ms", "0", 0),
+    of_own("group.consumer.min.heartbeat.interval.ms", "5000", 1),
+    of_own("group.consumer.min.session.timeout.ms", "45000", 1),
     honoured(
         "group.consumer.session.timeout.ms",
         Kind::Int,

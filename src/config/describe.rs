@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use super::group_keys::resolve as resolve_group;
 use super::keys::{Kind, Scope, Setting, find, settings};
 use super::layers::{Layer, Layers};
 use super::topic::{longer_units, resolve_one};
@@ -25,6 +26,8 @@ pub enum Source {
     StaticBroker,
     /// Nobody.
     Default,
+    /// The group itself.
+    DynamicGroup,
 }
 
 impl Source {
@@ -36,6 +39,7 @@ impl Source {
             Self::DynamicDefaultBroker => 3,
             Self::StaticBroker => 4,
             Self::Default => 5,
+            Self::DynamicGroup => 8,
         }
     }
 
@@ -96,6 +100,29 @@ pub fn describe_topic(overrides: &BTreeMap<String, String>, layers: &Layers) -> 
         described(setting, Some(value), synonyms)
     };
     settings(Scope::Topic).iter().map(describe).collect()
+}
+
+/// Every setting of a group whose own values are `overrides`.
+pub fn describe_group(overrides: &BTreeMap<String, String>, layers: &Layers) -> Vec<Described> {
+    let describe = |setting: &'static Setting| {
+        let mut synonyms = match setting.synonym {
+            Some(name) => {
+                let broker = find(Scope::Broker, name).expect("K3: a broker setting");
+                broker_synonyms(broker, layers)
+            }
+            None => {
+                let value = setting.default.map(str::to_owned);
+                vec![Synonym { name: setting.name, value, source: Source::Default }]
+            }
+        };
+        let value = resolve_group(setting, overrides, layers).to_owned();
+        if overrides.contains_key(setting.name) {
+            let (name, value) = (setting.name, Some(value.clone()));
+            synonyms.insert(0, Synonym { name, value, source: Source::DynamicGroup });
+        }
+        described(setting, Some(value), synonyms)
+    };
+    settings(Scope::Group).iter().map(describe).collect()
 }
 
 /// Every setting of the broker.
@@ -212,6 +239,42 @@ mod tests {
              Default:message.max.bytes=1048588}",
         );
         assert!(rows.iter().all(|row| !row.is_read_only && !row.is_sensitive));
+    }
+
+    #[test]
+    fn groups_are_described_as_kafka_does() {
+        let mut layers = Layers::new();
+        layers.set_pair("group.consumer.heartbeat.interval.ms=6000").unwrap();
+        let own = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let overrides = BTreeMap::from([
+            own("consumer.session.timeout.ms", " 51000 "),
+            own("share.auto.offset.reset", "earliest"),
+        ]);
+        let rows = describe_group(&overrides, &layers);
+        assert_eq!(rows.len(), 17);
+        let check = |name: &str, want: &str| {
+            let row = rows.iter().find(|row| row.name == name).unwrap();
+            assert_eq!(print(row), format!("{name}={want}"));
+        };
+        check(
+            "consumer.session.timeout.ms",
+            "51000 DynamicGroup {DynamicGroup:consumer.session.timeout.ms=51000, \
+             Default:group.consumer.session.timeout.ms=45000}",
+        );
+        check(
+            "consumer.heartbeat.interval.ms",
+            "6000 StaticBroker {StaticBroker:group.consumer.heartbeat.interval.ms=6000, \
+             Default:group.consumer.heartbeat.interval.ms=5000}",
+        );
+        check(
+            "share.auto.offset.reset",
+            "earliest DynamicGroup {DynamicGroup:share.auto.offset.reset=earliest, \
+             Default:share.auto.offset.reset=latest}",
+        );
+        check(
+            "share.isolation.level",
+            "read_uncommitted Default {Default:share.isolation.level=read_uncommitted}",
+        );
     }
 
     #[test]

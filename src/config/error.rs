@@ -80,6 +80,27 @@ pub enum ConfigError {
         /// `max.compaction.lag.ms`.
         max_ms: u64,
     },
+    /// A group's setting is outside of its broker's bounds.
+    OutsideBrokers {
+        /// The setting.
+        name: &'static str,
+        /// The broker's setting that says so.
+        bound: &'static str,
+        /// Whether that is the least legal value; else it is the greatest.
+        is_least: bool,
+    },
+    /// A session of a group that ends before its members are heard.
+    NotLongerThan {
+        /// The session.
+        name: &'static str,
+        /// The interval.
+        than: &'static str,
+    },
+    /// A value that `share.auto.offset.reset` does not take.
+    BadOffsetReset {
+        /// As written.
+        value: String,
+    },
     /// Tiered storage, asked for a topic.
     NoTieredStorage,
     /// Not a list of `partition:broker` pairs.
@@ -163,6 +184,17 @@ impl fmt::Display for ConfigError {
                 "conflict topic config setting min.compaction.lag.ms ({min_ms}) > \
                  max.compaction.lag.ms ({max_ms})"
             ),
+            Self::OutsideBrokers { name, bound, is_least } => {
+                let than = if *is_least { "greater" } else { "less" };
+                write!(f, "{name} must be {than} than or equal to {bound}")
+            }
+            Self::NotLongerThan { name, than } => write!(f, "{name} must be greater than {than}"),
+            Self::BadOffsetReset { value } => write!(
+                f,
+                "Invalid value {value} for configuration share.auto.offset.reset: Invalid value \
+                 `{value}` for configuration share.auto.offset.reset. The value must be either \
+                 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."
+            ),
             Self::NoTieredStorage => write!(
                 f,
                 "Tiered Storage functionality is disabled in the broker. Topic cannot be \
@@ -204,6 +236,7 @@ fn write_unknown(
 ) -> fmt::Result {
     match scope {
         Scope::Topic => write!(f, "Unknown topic config name: {name}")?,
+        Scope::Group => write!(f, "Unknown group config name: {name}")?,
         Scope::Broker => write!(f, "unknown setting '{name}'")?,
     }
     match nearest {

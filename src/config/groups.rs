@@ -19,6 +19,8 @@ pub struct GroupConfig {
     pub consumer_heartbeat_interval_ms: i32,
     /// `group.consumer.assignment.interval.ms`.
     pub consumer_assignment_interval_ms: i32,
+    /// `group.consumer.min.*` and `group.consumer.max.*`.
+    pub consumer_limits: Limits,
     /// `group.consumer.max.size`.
     pub consumer_max_size: i32,
     /// `group.consumer.migration.policy`.
@@ -35,6 +37,29 @@ pub struct GroupConfig {
     pub offsets_topic_replication_factor: i16,
     /// `offsets.topic.segment.bytes`.
     pub offsets_topic_segment_bytes: i32,
+}
+
+/// Least and greatest value of what a group of the consumer protocol sets for itself; each pair in
+/// milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of `consumer.session.timeout.ms`.
+    pub session_timeout_ms: (i32, i32),
+    /// Of `consumer.heartbeat.interval.ms`.
+    pub heartbeat_interval_ms: (i32, i32),
+    /// Of `consumer.assignment.interval.ms`.
+    pub assignment_interval_ms: (i32, i32),
+}
+
+/// What one group has set for itself (`kafka-configs --entity-type groups`), in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnGroupSettings {
+    /// `consumer.session.timeout.ms`.
+    pub session_timeout_ms: Option<i32>,
+    /// `consumer.heartbeat.interval.ms`.
+    pub heartbeat_interval_ms: Option<i32>,
+    /// `consumer.assignment.interval.ms`.
+    pub assignment_interval_ms: Option<i32>,
 }
 
 /// `group.consumer.migration.policy`: whether groups with members may change their protocol.

@@ -2,8 +2,8 @@
 //!
 //! In:   a name as an operator or a client wrote it.
 //! Out:  its [`Setting`], or the name nearest to it.
-//! Home: pure, constant data; the rows stand in `topic_keys.rs`, `broker_keys.rs` and
-//!       `kafka_keys.rs`.
+//! Home: pure, constant data; the rows stand in `topic_keys.rs`, `group_keys.rs`,
+//!       `broker_keys.rs` and `kafka_keys.rs`.
 //!
 //! Invariants (held by the tests at the bottom)
 //!   K1  A name stands once in its scope, and the rows are sorted by name.
@@ -16,6 +16,7 @@
 use std::sync::LazyLock;
 
 use super::broker_keys::BROKER_SETTINGS;
+use super::group_keys::GROUP_SETTINGS;
 use super::kafka_keys::KAFKA_SETTINGS;
 use super::topic_keys::TOPIC_SETTINGS;
 
@@ -123,6 +124,8 @@ pub enum Scope {
     Broker,
     /// A topic: CreateTopics and resource type 2.
     Topic,
+    /// A group: resource type 32.
+    Group,
 }
 
 /// Whether Yeoul acts on a setting today.
@@ -143,7 +146,7 @@ pub enum Effect {
 pub struct Setting {
     /// Kafka's own name, or Yeoul's where Kafka has none.
     pub name: &'static str,
-    /// Broker or topic.
+    /// Broker, topic or group.
     pub scope: Scope,
     /// Type of the value.
     pub kind: Kind,
@@ -153,7 +156,7 @@ pub struct Setting {
     pub legal: Legal,
     /// Unit of a number.
     pub unit: Unit,
-    /// For a topic setting: the broker setting that gives its default.
+    /// For a setting of a topic or a group: the broker setting that gives its default.
     pub synonym: Option<&'static str>,
     /// Whether it changes anything today.
     pub effect: Effect,
@@ -173,6 +176,7 @@ pub fn settings(scope: Scope) -> &'static [Setting] {
     match scope {
         Scope::Broker => &BROKER,
         Scope::Topic => TOPIC_SETTINGS,
+        Scope::Group => GROUP_SETTINGS,
     }
 }
 
@@ -202,7 +206,7 @@ mod tests {
     use super::*;
     use crate::config::value::check;
 
-    const SCOPES: [Scope; 2] = [Scope::Broker, Scope::Topic];
+    const SCOPES: [Scope; 3] = [Scope::Broker, Scope::Topic, Scope::Group];
 
     #[test]
     fn names_are_sorted_and_stand_once() {
@@ -249,7 +253,7 @@ mod tests {
         for scope in SCOPES {
             for row in settings(scope).iter().filter(|row| row.effect == Effect::DescribedOnly) {
                 let by_name = readme.contains(&format!("`{}`", row.name));
-                let told = by_name || scope == Scope::Broker && begins(row.name);
+                let told = by_name || scope != Scope::Topic && begins(row.name);
                 assert!(told, "{} is not in the README", row.name);
             }
         }

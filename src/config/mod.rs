@@ -11,6 +11,7 @@ pub mod keys;
 pub mod transactions;
 
 pub mod broker_keys;
+pub mod group_keys;
 pub mod topic_keys;
 
 pub mod error;

@@ -51,6 +51,8 @@ pub struct ControllerRules {
     pub check_topic_configs: ConfigCheck,
     /// Whether a broker may have exactly these overrides.
     pub check_broker_configs: ConfigCheck,
+    /// Whether a group may have exactly these overrides.
+    pub check_group_configs: ConfigCheck,
 }
 
 impl ControllerRules {
@@ -60,6 +62,7 @@ impl ControllerRules {
             default_replication_factor: self.default_replication_factor,
             check_topic_configs: &*self.check_topic_configs,
             check_broker_configs: &*self.check_broker_configs,
+            check_group_configs: &*self.check_group_configs,
         }
     }
 }
@@ -372,6 +375,7 @@ mod tests {
             default_replication_factor: 1,
             check_topic_configs: Box::new(|_| Ok(())),
             check_broker_configs: Box::new(|_| Ok(())),
+            check_group_configs: Box::new(|_| Ok(())),
         }
     }
 

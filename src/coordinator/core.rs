@@ -26,7 +26,7 @@ use crate::transaction::settings::TransactionSettings;
 use crate::transaction::step::Markers;
 
 use super::call::Answer;
-use super::topics::ImageTopics;
+use super::topics::{ImageGroups, ImageTopics};
 
 /// A record of a known type that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct BadRecord;
 pub struct Consequences<A> {
     /// To append, in this order.
     pub records: Vec<Encoded>,
+    /// Whether they are to be one batch, which they fit.
+    pub whole: bool,
     /// To perform, in this order, once the records are durable.
     pub effects: Vec<Effect<A>>,
 }
@@ -129,6 +131,7 @@ impl Core for GroupCoordinator {
 
     fn set_image(&mut self, image: &Arc<MetadataImage>) {
         self.set_topics(Arc::new(ImageTopics(Arc::clone(image))));
+        self.set_own_settings(Arc::new(ImageGroups(Arc::clone(image))));
     }
 
     fn topics_deleted(&mut self, deleted: &[DeletedTopic], step: &mut group::step::Step) {
@@ -160,6 +163,7 @@ impl Core for GroupCoordinator {
         };
         Consequences {
             records: step.records.iter().map(encode).collect(),
+            whole: step.whole,
             effects: step.effects.into_iter().map(answer).collect(),
         }
     }
@@ -226,6 +230,7 @@ impl Core for TransactionCoordinator {
         };
         Consequences {
             records: step.records.iter().map(encode).collect(),
+            whole: false,
             effects: step.effects.into_iter().map(act).collect(),
         }
     }

@@ -39,7 +39,8 @@ use crate::shard::{tasks, timers};
 use super::call::{Answer, Call, CoordinatorReply, Unavailable};
 use super::core::{Consequences, Core, Effect};
 
-/// Records of one step go into batches of about this size, well below `max.message.bytes`.
+/// Records of one step go into batches of about this size, well below `max.message.bytes`, unless
+/// they are to be one.
 const BATCH_BYTES: usize = 256 << 10;
 
 /// Takes what a core asks for beside answers, and may call back whoever asked.
@@ -71,11 +72,13 @@ pub(super) struct Writer {
     pub(super) producer: Option<Producer>,
     /// What stands for the transaction's coordinator.
     pub(super) verification: Verification,
+    /// Whether the records are one batch, however many bytes they are.
+    pub(super) whole: bool,
 }
 
 impl Writer {
     /// In no transaction.
-    const NOBODY: Writer = Writer { producer: None, verification: Verification::Off };
+    const NOBODY: Writer = Writer { producer: None, verification: Verification::Off, whole: false };
 
     fn builder(&self) -> BatchBuilder {
         let builder = BatchBuilder::new(Codec::None);
@@ -83,6 +86,26 @@ impl Writer {
             Some(producer) => builder.producer(producer).transactional(),
             None => builder,
         }
+    }
+
+    /// The batches that `records` make.
+    fn batches(&self, records: &[Encoded], now: Timestamp) -> Vec<BatchBuilder> {
+        let mut batches = Vec::new();
+        let mut builder = self.builder();
+        for Encoded { key, value } in records {
+            let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
+            let full = !self.whole && builder.record_bytes() + bytes > BATCH_BYTES;
+            if builder.record_count() > 0 && full {
+                batches.push(std::mem::replace(&mut builder, self.builder()));
+            }
+            let record =
+                NewRecord { timestamp: now, key: Some(key), value: value.as_deref(), headers: &[] };
+            builder.push(&record).expect("a record of the core fits a batch");
+        }
+        if builder.record_count() > 0 {
+            batches.push(builder);
+        }
+        batches
     }
 }
 
@@ -182,8 +205,8 @@ impl<C: Core> Running<C> {
 
     /// Appends a step's records, and releases the rest when they, and all before, are durable.
     fn follow(&self, step: C::Step, answer: Option<(OnceSender<CoordinatorReply>, Answer)>) {
-        let Consequences { records, effects } = self.core.borrow().consequences(step);
-        let stored = self.append(&records, &Writer::NOBODY);
+        let Consequences { records, whole, effects } = self.core.borrow().consequences(step);
+        let stored = self.append(&records, &Writer { whole, ..Writer::NOBODY });
         self.settle_after(stored, effects, answer);
     }
 
@@ -217,30 +240,15 @@ impl<C: Core> Running<C> {
         &self.replica
     }
 
-    /// Appends records: of nobody's transaction in as many batches as are needed, else in one.
+    /// Appends records in `writer`'s name, in one batch or in as many as are needed.
     pub(super) fn append(
         &self,
         records: &[Encoded],
         writer: &Writer,
     ) -> Vec<OnceReceiver<AppendResult>> {
         let now = timers::wall_clock();
-        let mut stored = Vec::new();
-        let mut builder = writer.builder();
-        for Encoded { key, value } in records {
-            let bytes = key.len() + value.as_ref().map_or(0, Bytes::len);
-            let full = builder.record_bytes() + bytes > BATCH_BYTES && writer.producer.is_none();
-            if builder.record_count() > 0 && full {
-                let full = std::mem::replace(&mut builder, writer.builder());
-                stored.push(self.append_batch(full, now, writer));
-            }
-            let record =
-                NewRecord { timestamp: now, key: Some(key), value: value.as_deref(), headers: &[] };
-            builder.push(&record).expect("a record of the core fits a batch");
-        }
-        if builder.record_count() > 0 {
-            stored.push(self.append_batch(builder, now, writer));
-        }
-        stored
+        let batches = writer.batches(records, now).into_iter();
+        batches.map(|batch| self.append_batch(batch, now, writer)).collect()
     }
 
     fn append_batch(
@@ -387,4 +395,25 @@ pub(super) enum Ended {
     Stopped,
     /// Something could not be stored.
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_a_whole_step_are_one_batch_however_many_they_are() {
+        let record = Encoded { key: Bytes::from_static(&[7; 100]), value: None };
+        let records = vec![record; 9_000];
+        let batches = |whole| {
+            let writer = Writer { whole, ..Writer::NOBODY };
+            let batches = writer.batches(&records, Timestamp(1));
+            let count: i32 = batches.iter().map(BatchBuilder::record_count).sum();
+            assert_eq!(count, 9_000);
+            batches.iter().map(BatchBuilder::record_bytes).collect::<Vec<_>>()
+        };
+        let many = batches(false);
+        assert!(many.len() > 3 && many.iter().all(|bytes| *bytes < BATCH_BYTES + 20), "{many:?}");
+        assert_eq!(batches(true).len(), 1);
+    }
 }

@@ -21,6 +21,7 @@ pub fn group_settings(config: &BrokerConfig) -> GroupSettings {
         consumer_session_timeout_ms: groups.consumer_session_timeout_ms,
         consumer_heartbeat_interval_ms: groups.consumer_heartbeat_interval_ms,
         consumer_assignment_interval_ms: groups.consumer_assignment_interval_ms,
+        consumer_limits: groups.consumer_limits,
         consumer_group_size_max: count(groups.consumer_max_size),
         consumer_migration_policy: groups.consumer_migration_policy,
         offset_metadata_bytes_max: count(groups.offset_metadata_max_bytes),

@@ -1,13 +1,17 @@
-//! The broker's topics as group coordinators see them.
+//! The broker's topics, and groups' own settings, as group coordinators see them.
 //!
 //! In:   metadata images.
-//! Out:  [`ImageTopics`]; the topics that are gone.
+//! Out:  [`ImageTopics`], [`ImageGroups`]; the topics that are gone.
 //! Home: pure.
 
 use std::sync::Arc;
 
+use crate::config::group_keys::own_settings;
+use crate::config::groups::OwnGroupSettings;
 use crate::group::commit::DeletedTopic;
 use crate::group::consumer::topics::{TopicInfo, Topics};
+use crate::group::ids::GroupId;
+use crate::group::settings::OwnSettings;
 use crate::metadata::image::MetadataImage;
 use crate::model::ids::TopicId;
 
@@ -34,6 +38,16 @@ impl Topics for ImageTopics {
         for topic in self.0.topics() {
             visit(topic.name.as_str());
         }
+    }
+}
+
+/// What groups have set for themselves, in one image.
+#[derive(Debug)]
+pub(super) struct ImageGroups(pub(super) Arc<MetadataImage>);
+
+impl OwnSettings for ImageGroups {
+    fn of(&self, group: &GroupId) -> Option<OwnGroupSettings> {
+        self.0.group_configs(group.as_str()).map(own_settings)
     }
 }
 

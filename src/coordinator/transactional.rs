@@ -40,7 +40,7 @@ impl<C: Core> Running<C> {
             };
         let producer =
             Producer { id: producer_id, epoch: producer_epoch, base_sequence: Sequence::NONE };
-        let writer = Writer { producer: Some(producer), verification };
+        let writer = Writer { producer: Some(producer), verification, whole: true };
         let mut stored = self.append(&records, &writer);
         assert!(stored.len() == 1, "a transaction's records are one batch");
         match stored[0].try_take() {

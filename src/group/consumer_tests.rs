@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::config::groups::OwnGroupSettings;
 use crate::group::admin::DeleteGroupError;
 use crate::group::assignor::Assignment;
 use crate::group::classic::join::{JoinError, JoinRequest};
@@ -13,7 +14,7 @@ use crate::group::consumer::member::{EPOCH_LEAVE, EPOCH_LEAVE_STATIC, MemberStat
 use crate::group::consumer::topics::{TopicInfo, Topics};
 use crate::group::fixtures::{Bench, group, newcomer, simple_commit};
 use crate::group::ids::{GroupId, InstanceId, MemberId};
-use crate::group::settings::{GroupOverrides, GroupSettings};
+use crate::group::settings::{GroupSettings, OwnSettings};
 use crate::model::ids::{PartitionIndex, TopicId};
 use crate::testing::prng::Prng;
 use crate::testing::seeds::seeds;
@@ -350,15 +351,52 @@ fn p90_requests_that_contradict_themselves_are_refused() {
     assert_eq!(consumer.assignor(&bench.settings).name(), "range");
 }
 
+/// What `group()` has set for itself.
+#[derive(Debug)]
+struct Own(OwnGroupSettings);
+
+impl OwnSettings for Own {
+    fn of(&self, id: &GroupId) -> Option<OwnGroupSettings> {
+        (*id == group()).then_some(self.0)
+    }
+}
+
+/// A session as long as the group has it set counts from the member's next heartbeat.
+#[test]
+fn p90_a_running_group_goes_by_its_own_session() {
+    let cluster = Cluster::of(&[("t", 1)]);
+    let mut bench = Bench::with(GroupSettings::default());
+    let own = OwnGroupSettings { session_timeout_ms: Some(60_000), ..OwnGroupSettings::default() };
+    beat(&mut bench, &cluster, &first("a", &["t"])).expect("it joins");
+    bench.core.set_own_settings(Arc::new(Own(own)));
+    beat(&mut bench, &cluster, &later("a", 2)).expect("a member");
+    bench.pass(59_999);
+    assert!(beat(&mut bench, &cluster, &later("a", 2)).is_ok(), "the broker's would be 45 s");
+    bench.core.set_own_settings(Arc::new(Own(OwnGroupSettings::default())));
+    assert!(beat(&mut bench, &cluster, &later("a", 2)).is_ok());
+    bench.pass(45_000);
+    assert_eq!(beat(&mut bench, &cluster, &later("a", 2)), Err(ConsumerError::UnknownMember));
+}
+
 #[test]
 fn p90_a_group_has_at_most_its_maximum_of_members_and_settings_of_its_own() {
     let cluster = Cluster::of(&[("t", 1)]);
     let mut bench = Bench::with(GroupSettings { consumer_group_size_max: 1, ..settings() });
-    let overrides =
-        GroupOverrides { consumer_heartbeat_interval_ms: Some(7_000), ..GroupOverrides::default() };
-    bench.core.set_overrides(&group(), overrides);
+    let set = |bench: &mut Bench, interval: i32| {
+        let heartbeat_interval_ms = Some(interval);
+        bench.core.set_own_settings(Arc::new(Own(OwnGroupSettings {
+            heartbeat_interval_ms,
+            ..OwnGroupSettings::default()
+        })));
+    };
+    set(&mut bench, 7_000);
     let reply = beat(&mut bench, &cluster, &first("a", &["t"])).expect("it joins");
     assert_eq!(reply.heartbeat_interval_ms, 7_000);
+    for (own, told) in [(8_000, 8_000), (1, 5_000), (i32::MAX, 15_000)] {
+        set(&mut bench, own);
+        let reply = beat(&mut bench, &cluster, &later("a", 2)).expect("a member");
+        assert_eq!(reply.heartbeat_interval_ms, told, "{own}: within the broker's limits");
+    }
     let full = beat(&mut bench, &cluster, &first("b", &["t"]));
     assert_eq!(full, Err(ConsumerError::GroupFull));
     assert!(beat(&mut bench, &cluster, &later("a", 2)).is_ok());

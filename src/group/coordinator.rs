@@ -33,7 +33,7 @@ use crate::group::consumer::topics::{NoTopics, Topics};
 use crate::group::ids::{GroupId, InstanceId, MemberId, RequestId};
 use crate::group::offsets::{Offsets, PendingOffsets};
 use crate::group::record::{ConsumerRecord, GroupMetadata, OffsetKey, Record};
-use crate::group::settings::{GROUPS_PER_PARTITION_MAX, GroupOverrides, GroupSettings};
+use crate::group::settings::{GROUPS_PER_PARTITION_MAX, GroupSettings, NoOwnSettings, OwnSettings};
 use crate::group::step::{Reply, Step};
 use crate::model::ids::ProducerId;
 use crate::model::time::Timestamp;
@@ -94,7 +94,7 @@ pub(super) struct Group {
 #[derive(Clone, Debug)]
 pub struct GroupCoordinator {
     pub(super) settings: GroupSettings,
-    overrides: BTreeMap<GroupId, GroupOverrides>,
+    own_settings: Arc<dyn OwnSettings>,
     pub(super) topics: Arc<dyn Topics>,
     pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) pending: PendingOffsets,
@@ -112,7 +112,7 @@ impl GroupCoordinator {
     pub fn new(settings: GroupSettings) -> GroupCoordinator {
         GroupCoordinator {
             settings,
-            overrides: BTreeMap::new(),
+            own_settings: Arc::new(NoOwnSettings),
             topics: Arc::new(NoTopics),
             groups: BTreeMap::new(),
             pending: PendingOffsets::default(),
@@ -129,13 +129,10 @@ impl GroupCoordinator {
         self.topics = topics;
     }
 
-    /// Replaces what a group has set for itself; nothing if that is empty.
-    pub fn set_overrides(&mut self, group: &GroupId, overrides: GroupOverrides) {
-        if overrides == GroupOverrides::default() {
-            self.overrides.remove(group);
-        } else {
-            self.overrides.insert(group.clone(), overrides);
-        }
+    /// Replaces what groups have set for themselves, whenever that changes: each group's next step
+    /// goes by it.
+    pub fn set_own_settings(&mut self, own: Arc<dyn OwnSettings>) {
+        self.own_settings = own;
     }
 
     /// Applies a record of the log. `producer` is the batch's, if it is transactional: its
@@ -262,9 +259,14 @@ impl GroupCoordinator {
         self.groups.clear();
     }
 
-    /// The latest time that has been seen.
+    /// Goes on to the time `now`, unless a later one has been seen; returns the latest.
     pub(super) fn advance(&mut self, now: Timestamp) -> Timestamp {
         self.clock = self.clock.max(now);
+        self.clock
+    }
+
+    /// The latest time that has been seen.
+    pub(super) fn clock(&self) -> Timestamp {
         self.clock
     }
 
@@ -340,7 +342,7 @@ impl GroupCoordinator {
         let group = self.groups.get_mut(id)?;
         let moved_until = group.moved_until;
         let Kind::Consumer(consumer) = &mut group.kind else { return None };
-        let own = self.overrides.get(id).map(|own| self.settings.with(own));
+        let own = self.own_settings.of(id).map(|own| self.settings.with(&own));
         let settings = own.as_ref().unwrap_or(&self.settings);
         let before = step.records.len();
         let topics = &*self.topics;

@@ -7,8 +7,8 @@
 //! A member that keeps its partitions would go on from where it is, and its next commit would
 //! undo the move. So every member is put out: whatever it sends next is answered
 //! UNKNOWN_MEMBER_ID, upon which clients of either protocol give up all they have, join anew,
-//! and begin at the committed positions. Records of both are in one step: after a crash the
-//! group is where it was, with its members, or where it was moved to.
+//! and begin at the committed positions. Records of both are one batch, or the move is refused:
+//! after a crash the group is where it was, with its members, or where it was moved to.
 //!
 //! Clients are sure to give up what they have only when a heartbeat tells them. A cooperative one
 //! that hears of it first by the answer to a commit or a join asks for a new id and comes back
@@ -26,13 +26,18 @@
 
 use std::sync::Arc;
 
+use crate::group::codec::encode;
 use crate::group::commit::{CommitPartition, CommitRequest, CommitTopic};
 use crate::group::coordinator::{Group, GroupCoordinator, Kind};
 use crate::group::ids::{GroupId, MemberId};
+use crate::group::record::Record;
 use crate::group::step::Step;
 use crate::model::ids::{PartitionIndex, TopicId};
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::Timestamp;
+use crate::protocol::records::Encoded;
+use crate::record::batch::Codec;
+use crate::record::builder::{BatchBuilder, NewRecord};
 
 /// Where a group is to go in one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +101,13 @@ pub enum SeekError {
         /// The partition.
         partition: PartitionIndex,
     },
+    /// Its records do not fit one batch of the log, so that a crash could leave it half done.
+    TooMany {
+        /// In how many partitions the group was to move.
+        partitions: usize,
+        /// In about how many it can be moved at once; 0: it has too many members already.
+        max: usize,
+    },
 }
 
 impl GroupCoordinator {
@@ -103,15 +115,7 @@ impl GroupCoordinator {
     ///
     /// Errors: [`SeekError`].
     pub fn plan_seek(&self, id: &GroupId, moves: &[Move]) -> Result<Sought, SeekError> {
-        let group = self.groups.get(id).ok_or(SeekError::NoGroup)?;
-        let moves: Result<Vec<Moved>, SeekError> =
-            moves.iter().map(|one| group.work_out(one)).collect();
-        let members = match &group.kind {
-            Kind::Simple => 0,
-            Kind::Classic(classic) => classic.members().len(),
-            Kind::Consumer(consumer) => consumer.members().len(),
-        };
-        Ok(Sought { members, moves: moves? })
+        self.prepare_seek(self.clock(), id, moves).map(|(sought, _)| sought)
     }
 
     /// Sets positions of a group, and puts its members out.
@@ -126,7 +130,33 @@ impl GroupCoordinator {
         step: &mut Step,
     ) -> Result<Sought, SeekError> {
         let now = self.advance(now);
-        let sought = self.plan_seek(id, moves)?;
+        let (sought, records) = self.prepare_seek(now, id, moves)?;
+        let ms = self.put_out(now, id, step);
+        let group = self.group_or_simple(id);
+        group.moved_until = group.moved_until.max(Timestamp(now.0.saturating_add(ms.into())));
+        for record in records {
+            self.persist(step, record);
+        }
+        step.whole = true;
+        Ok(sought)
+    }
+
+    /// A move as it will be, and its positions' records.
+    fn prepare_seek(
+        &self,
+        now: Timestamp,
+        id: &GroupId,
+        moves: &[Move],
+    ) -> Result<(Sought, Vec<Record>), SeekError> {
+        let group = self.groups.get(id).ok_or(SeekError::NoGroup)?;
+        let moved: Result<Vec<Moved>, SeekError> =
+            moves.iter().map(|one| group.work_out(one)).collect();
+        let members = match &group.kind {
+            Kind::Simple => 0,
+            Kind::Classic(classic) => classic.members().len(),
+            Kind::Consumer(consumer) => consumer.members().len(),
+        };
+        let sought = Sought { members, moves: moved? };
         let request = CommitRequest {
             group: id.clone(),
             member: MemberId::none(),
@@ -141,15 +171,48 @@ impl GroupCoordinator {
         };
         let (records, results) = self.commit_records(now, &request);
         assert!(results.iter().flatten().all(Result::is_ok), "no metadata is not too long");
+        self.check_size(now, id, group, &records)?;
+        Ok((sought, records))
+    }
+
+    /// Checks that a move's records fit one batch, together with those that put members out: a
+    /// copy of the group tells which these are.
+    fn check_size(
+        &self,
+        now: Timestamp,
+        id: &GroupId,
+        group: &Group,
+        positions: &[Record],
+    ) -> Result<(), SeekError> {
+        let (mut copy, mut out) = (GroupCoordinator::new(self.settings.clone()), Step::default());
+        copy.set_topics(Arc::clone(&self.topics));
+        copy.group_or_simple(id).kind = group.kind.clone();
+        copy.put_out(now, id, &mut out);
+        let mut batch = BatchBuilder::new(Codec::None);
+        let mut add = |records: &[Record]| {
+            for record in records {
+                let Encoded { key, value } = encode(record).expect("the core checks names");
+                let (key, value) = (Some(&key[..]), value.as_deref());
+                let record = NewRecord { timestamp: now, key, value, headers: &[] };
+                batch.push(&record).expect("far below what a batch may hold");
+            }
+            batch.record_bytes()
+        };
+        let (of_members, all) = (add(&out.records), add(positions));
+        let max = self.settings.record_bytes_max;
+        if all <= max {
+            return Ok(());
+        }
+        let room = max.saturating_sub(of_members);
+        let max = positions.len() * room / (all - of_members).max(1);
+        Err(SeekError::TooMany { partitions: positions.len(), max })
+    }
+
+    /// Puts every member out. Returns the longest of their sessions, in milliseconds.
+    fn put_out(&mut self, now: Timestamp, id: &GroupId, step: &mut Step) -> i32 {
         let classic = self.with_classic(now, id, step, |classic, cx| classic.put_out(cx));
         let consumer = self.with_consumer(now, id, step, |consumer, cx| consumer.put_out(cx));
-        let ms = classic.or(consumer).unwrap_or(0);
-        let group = self.group_or_simple(id);
-        group.moved_until = group.moved_until.max(Timestamp(now.0.saturating_add(ms.into())));
-        for record in records {
-            self.persist(step, record);
-        }
-        Ok(sought)
+        classic.or(consumer).unwrap_or(0)
     }
 }
 
@@ -193,6 +256,7 @@ mod tests {
     use crate::group::fixtures::{
         Bench, SESSION_MS, group, newcomer, simple_commit, static_newcomer, with_protocols,
     };
+    use crate::group::settings::GroupSettings;
     use crate::group::subscription::owning_subscription;
     use crate::model::ids::ProducerId;
 
@@ -366,6 +430,82 @@ mod tests {
         assert_eq!(refused, Err(SeekError::NoPosition { topic, partition }));
         assert_eq!(bench.position(0), None);
         assert_eq!(bench.beat(&members[0].0, 1), Ok(()), "nothing has changed");
+    }
+
+    /// A move of a group of one member in so many partitions.
+    fn wide(bench: &mut Bench, partitions: i32) -> Result<usize, SeekError> {
+        let moves: Vec<Move> =
+            (0..partitions).map(|partition| to(partition, MoveTo::Offset(Offset(7)))).collect();
+        let planned = bench.core.plan_seek(&group(), &moves);
+        let mut bytes = None;
+        let sought = bench.run(|core, now, step| {
+            let sought = core.seek_group(now, &group(), &moves, step);
+            bytes = Some((step.whole, batch_bytes(&step.records)));
+            sought
+        });
+        assert_eq!(planned, sought, "a plan tells what would be refused");
+        let (whole, bytes) = bytes.expect("it was run");
+        assert_eq!(whole, sought.is_ok());
+        assert!(bytes <= bench.core.settings.record_bytes_max, "{bytes}");
+        sought.map(|_| bytes)
+    }
+
+    fn batch_bytes(records: &[Record]) -> usize {
+        let mut batch = BatchBuilder::new(Codec::None);
+        for record in records {
+            let Encoded { key, value } = encode(record).expect("it has a name");
+            let (key, value) = (Some(&key[..]), value.as_deref());
+            let record = NewRecord { timestamp: Timestamp(0), key, value, headers: &[] };
+            batch.push(&record).expect("it is small");
+        }
+        batch.record_bytes()
+    }
+
+    #[test]
+    fn a_move_is_one_batch_or_refused() {
+        let limit = 20_000;
+        for kip_848 in [false, true] {
+            let bench = || {
+                let limited = GroupSettings { record_bytes_max: limit, ..settings() };
+                let mut bench = Bench::with(limited);
+                let cluster = Cluster::of(&[("t", 1)]);
+                bench.core.set_topics(Arc::new(cluster.clone()));
+                match kip_848 {
+                    true => drop(beat(&mut bench, &cluster, &first("a", &["t"]))),
+                    false => drop(bench.stable(vec![newcomer("a")])),
+                }
+                bench
+            };
+            let refused = wide(&mut bench(), 2_000);
+            let Err(SeekError::TooMany { partitions: 2_000, max }) = refused else {
+                panic!("2,000 positions do not fit: {refused:?}");
+            };
+            let fits = |partitions: usize| i32::try_from(partitions).expect("fewer than asked");
+            // The words say "about": offsets within the batch are longer in a longer one.
+            let most = (fits(max)..).take_while(|many| wide(&mut bench(), *many).is_ok()).last();
+            let most = most.expect("what is told as the most fits");
+            assert!(most - fits(max) < 10, "told {max} of {most}");
+            let bytes = wide(&mut bench(), most).expect("it fits");
+            assert!(limit - bytes < bytes / most.unsigned_abs() as usize + 1, "{bytes}");
+            let mut refused = bench();
+            let over = SeekError::TooMany {
+                partitions: most.unsigned_abs() as usize + 1,
+                max: most.unsigned_abs() as usize,
+            };
+            assert_eq!(wide(&mut refused, most + 1), Err(over));
+            assert_eq!(refused.position(0), None, "nothing has moved");
+            wide(&mut refused, most).expect("as before");
+            refused.crash();
+            assert_eq!(refused.position(most - 1), Some(7));
+        }
+    }
+
+    #[test]
+    fn a_move_that_no_batch_takes_is_told_so() {
+        let mut bench = Bench::with(GroupSettings { record_bytes_max: 40, ..settings() });
+        commit(&mut bench, &simple_commit(0, 100)).expect("nobody is in the group");
+        let refused = wide(&mut bench, 1);
+        assert_eq!(refused, Err(SeekError::TooMany { partitions: 1, max: 0 }));
     }
 
     #[test]

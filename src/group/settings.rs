@@ -7,8 +7,9 @@
 //! Each limit says what happens when it is reached. Together they bound what one group, and
 //! one coordinator partition, may cost in memory.
 
-use crate::config::groups::MigrationPolicy;
+use crate::config::groups::{Limits, MigrationPolicy, OwnGroupSettings};
 use crate::group::assignor::Assignor;
+use crate::group::ids::GroupId;
 
 /// Groups of one coordinator partition; a further one is refused until some are gone.
 pub const GROUPS_PER_PARTITION_MAX: usize = 1_000_000;
@@ -56,6 +57,8 @@ pub struct GroupSettings {
     pub consumer_heartbeat_interval_ms: i32,
     /// `group.consumer.assignment.interval.ms`: how often a target is computed at most.
     pub consumer_assignment_interval_ms: i32,
+    /// `group.consumer.min.*` and `group.consumer.max.*`: bounds of what a group sets for itself.
+    pub consumer_limits: Limits,
     /// `group.consumer.max.size`: members of a KIP-848 group.
     pub consumer_group_size_max: usize,
     /// `group.consumer.migration.policy`.
@@ -67,33 +70,45 @@ pub struct GroupSettings {
     pub record_bytes_max: usize,
 }
 
-/// What one group has set for itself (`kafka-configs --entity-type groups`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GroupOverrides {
-    /// `consumer.session.timeout.ms`.
-    pub consumer_session_timeout_ms: Option<i32>,
-    /// `consumer.heartbeat.interval.ms`.
-    pub consumer_heartbeat_interval_ms: Option<i32>,
-    /// `consumer.assignment.interval.ms`.
-    pub consumer_assignment_interval_ms: Option<i32>,
+/// What groups have set for themselves.
+pub trait OwnSettings: std::fmt::Debug {
+    /// What `group` has; nothing if that is empty.
+    fn of(&self, group: &GroupId) -> Option<OwnGroupSettings>;
+}
+
+/// No group has any.
+#[derive(Clone, Copy, Debug)]
+pub struct NoOwnSettings;
+
+impl OwnSettings for NoOwnSettings {
+    fn of(&self, _group: &GroupId) -> Option<OwnGroupSettings> {
+        None
+    }
 }
 
 impl GroupSettings {
-    /// The settings as they are for a group with these of its own.
-    pub(super) fn with(&self, own: &GroupOverrides) -> GroupSettings {
-        let or = |own: Option<i32>, all| own.unwrap_or(all);
+    /// The settings as they are for a group with these of its own. What is outside of the limits,
+    /// since they have been moved, counts as the nearest within.
+    pub(super) fn with(&self, own: &OwnGroupSettings) -> GroupSettings {
+        let or = |own: Option<i32>, all, (least, greatest): (i32, i32)| {
+            own.map_or(all, |own| own.min(greatest).max(least))
+        };
+        let limits = &self.consumer_limits;
         GroupSettings {
             consumer_session_timeout_ms: or(
-                own.consumer_session_timeout_ms,
+                own.session_timeout_ms,
                 self.consumer_session_timeout_ms,
+                limits.session_timeout_ms,
             ),
             consumer_heartbeat_interval_ms: or(
-                own.consumer_heartbeat_interval_ms,
+                own.heartbeat_interval_ms,
                 self.consumer_heartbeat_interval_ms,
+                limits.heartbeat_interval_ms,
             ),
             consumer_assignment_interval_ms: or(
-                own.consumer_assignment_interval_ms,
+                own.assignment_interval_ms,
                 self.consumer_assignment_interval_ms,
+                limits.assignment_interval_ms,
             ),
             ..self.clone()
         }
@@ -115,6 +130,11 @@ impl Default for GroupSettings {
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
             consumer_assignment_interval_ms: 1_000,
+            consumer_limits: Limits {
+                session_timeout_ms: (45_000, 60_000),
+                heartbeat_interval_ms: (5_000, 15_000),
+                assignment_interval_ms: (0, 15_000),
+            },
             consumer_group_size_max: i32::MAX as usize,
             consumer_migration_policy: MigrationPolicy::Bidirectional,
             consumer_assignors: Assignor::ALL.to_vec(),

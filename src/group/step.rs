@@ -4,7 +4,8 @@
 //! Out:  [`Step`]: records to append, then replies to release.
 //! Home: pure.
 //!
-//! The driver appends the records in order, in one batch if they fit, and releases the replies,
+//! The driver appends the records in order, in one batch if the step is whole or they are few,
+//! and releases the replies,
 //! and the value that the call returned, once all it has appended so far is durable: a reply
 //! may rest on records of earlier steps. If an append is refused, state and log have parted:
 //! the driver answers what is parked by `GroupCoordinator::unload` and loads the log anew.
@@ -21,6 +22,9 @@ pub struct Step {
     pub records: Vec<Record>,
     /// To perform, in this order, once the records are durable.
     pub effects: Vec<Effect>,
+    /// The records are one batch, so that after a crash all of them are there, or none. The core
+    /// sees to it that they fit.
+    pub whole: bool,
 }
 
 /// Something for the driver to do.

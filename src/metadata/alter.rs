@@ -11,8 +11,8 @@ use std::fmt;
 
 use crate::config::error::ConfigError;
 use crate::metadata::commands::{
-    CONFIG_BYTES_MAX, CONFIGS_PER_RESOURCE_MAX, CommandError, PARTITIONS_PER_COMMAND_MAX,
-    PARTITIONS_PER_TOPIC_MAX, Rules, TOPICS_PER_COMMAND_MAX, too_long,
+    CONFIG_BYTES_MAX, CONFIGS_PER_RESOURCE_MAX, CommandError, GROUPS_WITH_CONFIGS_MAX,
+    PARTITIONS_PER_COMMAND_MAX, PARTITIONS_PER_TOPIC_MAX, Rules, TOPICS_PER_COMMAND_MAX, too_long,
 };
 use crate::metadata::create_topics::AssignmentError;
 use crate::metadata::image::{ConfigMap, MetadataImage, TopicImage};
@@ -222,6 +222,8 @@ pub enum ConfigTarget {
     Broker(BrokerId),
     /// All brokers.
     AllBrokers,
+    /// A group, by name; it need not be there.
+    Group(String),
 }
 
 /// Why settings are not changed.
@@ -249,7 +251,9 @@ pub enum ConfigChangeError {
         /// How many.
         configs: usize,
     },
-    /// A setting of a topic is refused.
+    /// More groups than [`GROUPS_WITH_CONFIGS_MAX`] would have settings of their own.
+    TooManyGroups,
+    /// A setting of a topic or a group is refused.
     BadConfig(ConfigError),
     /// A setting of a broker is refused.
     BadBrokerConfig(ConfigError),
@@ -267,6 +271,12 @@ impl fmt::Display for ConfigChangeError {
             ),
             Self::TooMany { configs } => {
                 write!(f, "{configs} settings of one resource; at most {CONFIGS_PER_RESOURCE_MAX}.")
+            }
+            Self::TooManyGroups => {
+                write!(
+                    f,
+                    "{GROUPS_WITH_CONFIGS_MAX} groups have settings of their own; no more can."
+                )
             }
             Self::BadConfig(error) | Self::BadBrokerConfig(error) => error.fmt(f),
         }
@@ -425,6 +435,13 @@ impl MetadataImage {
             ConfigTarget::AllBrokers => {
                 (ConfigResource::AllBrokers, self.all_brokers_configs().clone())
             }
+            ConfigTarget::Group(name) => {
+                if name.len() > CONFIG_BYTES_MAX {
+                    return Err(ConfigChangeError::ConfigTooLong { bytes: name.len() });
+                }
+                let has = self.group_configs(name).cloned().unwrap_or_default();
+                (ConfigResource::Group(name.clone()), has)
+            }
         };
         if !seen.insert(resource.clone()) {
             return Err(ConfigChangeError::DuplicateInRequest);
@@ -439,6 +456,14 @@ impl MetadataImage {
         match &resource {
             ConfigResource::Topic(_) => {
                 (rules.check_topic_configs)(&wanted).map_err(ConfigChangeError::BadConfig)
+            }
+            ConfigResource::Group(_) => {
+                // Those of one command are not counted together: the limit is one of memory.
+                let is_new = has.is_empty() && !wanted.is_empty();
+                if is_new && self.groups_with_configs().len() >= GROUPS_WITH_CONFIGS_MAX {
+                    return Err(ConfigChangeError::TooManyGroups);
+                }
+                (rules.check_group_configs)(&wanted).map_err(ConfigChangeError::BadConfig)
             }
             ConfigResource::Broker(_) | ConfigResource::AllBrokers => {
                 (rules.check_broker_configs)(&wanted).map_err(ConfigChangeError::BadBrokerConfig)

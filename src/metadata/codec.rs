@@ -293,7 +293,22 @@ mod tests {
                 next_producer_id: 1000,
             },
             Record::TopicDeleted { topic },
+            Record::ConfigSet {
+                resource: ConfigResource::Group("orders".into()),
+                key: "consumer.session.timeout.ms".into(),
+                value: Some("50000".into()),
+            },
         ]
+    }
+
+    /// Those that releases wrote before groups had settings.
+    const BEFORE_GROUPS: usize = 10;
+
+    /// An image with all that a record of each type sets.
+    fn image_of_each() -> MetadataImage {
+        let mut records = one_of_each();
+        records.retain(|record| !matches!(record, Record::TopicDeleted { .. }));
+        MetadataImage::from_records(77, &records).unwrap()
     }
 
     #[test]
@@ -306,8 +321,10 @@ mod tests {
     /// F1: what a release has written is read for ever. A change here is a broken upgrade.
     #[test]
     fn version_1_is_these_bytes() {
-        let bytes = encode_records(&one_of_each());
+        let bytes = encode_records(&one_of_each()[..BEFORE_GROUPS]);
         assert_eq!((bytes.len(), crc32c::crc32c(&bytes)), (GOLDEN_BYTES, GOLDEN_CRC));
+        let group = encode_records(&one_of_each()[BEFORE_GROUPS..]);
+        assert_eq!((group.len(), crc32c::crc32c(&group)), (GROUP_BYTES, GROUP_CRC));
         let deleted = encode_records(&[Record::TopicDeleted { topic: TopicId([7; 16]) }]);
         let header = [16, 0, 0, 0, 0xe8, 0xe0, 0x34, 0xaa, 6, 0, 1, 0];
         assert_eq!(deleted[..12], header, "{deleted:x?}");
@@ -316,11 +333,23 @@ mod tests {
 
     const GOLDEN_BYTES: usize = 593;
     const GOLDEN_CRC: u32 = 3_959_059_100;
+    const GROUP_BYTES: usize = 88;
+    const GROUP_CRC: u32 = 611_549_944;
+
+    /// A log and a snapshot from before groups had settings give an image in which none has.
+    #[test]
+    fn what_older_releases_wrote_is_read() {
+        let old = &one_of_each()[..BEFORE_GROUPS - 1];
+        let image = MetadataImage::from_records(77, &decode_records(&encode_records(old)).unwrap());
+        let image = image.unwrap();
+        assert_eq!(image.groups_with_configs().count(), 0);
+        assert_eq!(decode_image(&encode_image(&image)), Ok(image));
+    }
 
     #[test]
     fn each_damaged_byte_and_each_cut_is_noticed() {
         let records = one_of_each();
-        let image = MetadataImage::from_records(77, &records[..9]).unwrap();
+        let image = image_of_each();
         let check = |good: Vec<u8>, decode: &dyn Fn(&[u8]) -> bool, cuts_may_pass: &[usize]| {
             assert!(decode(&good));
             for at in 0..good.len() {
@@ -342,8 +371,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_reads_back_and_equal_images_give_equal_bytes() {
-        let records = one_of_each();
-        let image = MetadataImage::from_records(77, &records[..9]).unwrap();
+        let image = image_of_each();
         let bytes = encode_image(&image);
         assert_eq!(decode_image(&bytes).as_ref(), Ok(&image), "D1");
         let again = MetadataImage::from_records(77, &image.to_records()).unwrap();
@@ -369,7 +397,8 @@ mod tests {
         let (mut refused, mut read) = (0, 0);
         for seed in seeds(2_000) {
             let mut prng = Prng::new(seed.0);
-            let record = &one_of_each()[prng.index(10)];
+            let records = one_of_each();
+            let record = &records[prng.index(records.len())];
             let (kind, payload) = freeze(record);
             let mut payload = payload.to_vec();
             for _ in 0..=prng.index(4) {

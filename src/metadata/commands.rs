@@ -43,6 +43,10 @@ pub const CONFIG_BYTES_MAX: usize = 32_767;
 /// Most overrides of one resource: more than there are settings, also of plugins.
 pub const CONFIGS_PER_RESOURCE_MAX: usize = 1_000;
 
+/// Most groups that have settings of their own, each with a few; one command may pass it by those
+/// that it names.
+pub const GROUPS_WITH_CONFIGS_MAX: usize = 100_000;
+
 /// Most replicas of one partition.
 pub const REPLICAS_PER_PARTITION_MAX: usize = 128;
 
@@ -189,6 +193,8 @@ pub struct Rules<'a> {
     pub check_topic_configs: &'a dyn Fn(&ConfigMap) -> Result<(), ConfigError>,
     /// Whether a broker may have exactly these overrides.
     pub check_broker_configs: &'a dyn Fn(&ConfigMap) -> Result<(), ConfigError>,
+    /// Whether a group may have exactly these overrides.
+    pub check_group_configs: &'a dyn Fn(&ConfigMap) -> Result<(), ConfigError>,
 }
 
 impl fmt::Debug for Rules<'_> {
@@ -289,6 +295,7 @@ mod tests {
         default_replication_factor: 1,
         check_topic_configs: &refuse_unknown,
         check_broker_configs: &accept,
+        check_group_configs: &refuse_unknown,
     };
 
     fn run(image: &mut MetadataImage, command: &Command) -> Answer {

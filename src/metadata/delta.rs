@@ -30,6 +30,8 @@ pub struct Delta {
     pub brokers_changed: bool,
     /// Whether settings of brokers changed.
     pub broker_configs_changed: bool,
+    /// Whether settings of groups changed.
+    pub group_configs_changed: bool,
 }
 
 /// A topic that both images have and that differs.
@@ -49,6 +51,7 @@ impl Delta {
         let mut delta = Delta {
             brokers_changed: old.brokers() != new.brokers(),
             broker_configs_changed: !old.same_broker_configs(new),
+            group_configs_changed: !old.same_group_configs(new),
             ..Delta::default()
         };
         if old.shares_topics_with(new) {

@@ -30,9 +30,13 @@ pub struct Feature {
 /// Every feature that this release has, by name. Level 30 of `metadata.version` is Kafka's
 /// 4.3-IV0: this broker answers as brokers of that level do, and cannot answer as older ones.
 pub const FEATURES: &[Feature] = &[
+    Feature { name: GROUP_VERSION, min: 0, max: 1 },
     Feature { name: "metadata.version", min: 30, max: 30 },
     Feature { name: TRANSACTION_VERSION, min: 0, max: 2 },
 ];
+
+/// Whether there are groups of the consumer protocol (KIP-848): at 0 none is heard or described.
+pub const GROUP_VERSION: &str = "group.version";
 
 /// How transactions are spoken of: 1 for records of a newer form, 2 for KIP-890.
 pub const TRANSACTION_VERSION: &str = "transaction.version";
@@ -126,6 +130,11 @@ impl MetadataImage {
         missing
             .map(|one| Record::FeatureLevel { name: one.name.to_owned(), level: one.max })
             .collect()
+    }
+
+    /// Whether the cluster has groups of the consumer protocol.
+    pub fn has_consumer_groups(&self) -> bool {
+        self.features().get(GROUP_VERSION).is_some_and(|level| *level >= 1)
     }
 
     pub(super) fn update_features(

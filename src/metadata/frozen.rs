@@ -36,6 +36,7 @@ const PARTITION_CHANGED_V1: TypeAndVersion = TypeAndVersion(5, 1);
 const TOPIC_DELETED_V1: TypeAndVersion = TypeAndVersion(6, 1);
 const CONFIG_SET_V1: TypeAndVersion = TypeAndVersion(7, 1);
 const PRODUCER_IDS_ALLOCATED_V1: TypeAndVersion = TypeAndVersion(8, 1);
+const GROUP_CONFIG_SET_V1: TypeAndVersion = TypeAndVersion(9, 1);
 
 /// `leader` of a partition that has none.
 const NO_LEADER: i32 = -1;
@@ -105,6 +106,14 @@ enum ConfigResourceV1 {
     AllBrokers,
 }
 
+/// What [`ConfigSetV1`] has no resource for.
+#[derive(Archive, Serialize, Deserialize)]
+struct GroupConfigSetV1 {
+    group: String,
+    key: String,
+    value: Option<String>,
+}
+
 #[derive(Archive, Serialize, Deserialize)]
 struct ProducerIdsAllocatedV1 {
     broker: i32,
@@ -150,6 +159,11 @@ pub(super) fn freeze(record: &Record) -> (TypeAndVersion, rkyv::util::AlignedVec
                 ConfigResource::Topic(id) => ConfigResourceV1::Topic(id.0),
                 ConfigResource::Broker(id) => ConfigResourceV1::Broker(id.0),
                 ConfigResource::AllBrokers => ConfigResourceV1::AllBrokers,
+                ConfigResource::Group(group) => {
+                    let (group, key, value) = (group.clone(), key.clone(), value.clone());
+                    let frozen = GroupConfigSetV1 { group, key, value };
+                    return (GROUP_CONFIG_SET_V1, bytes(&frozen));
+                }
             };
             let frozen = ConfigSetV1 { resource, key: key.clone(), value: value.clone() };
             (CONFIG_SET_V1, bytes(&frozen))
@@ -195,6 +209,10 @@ pub(super) fn thaw(kind: TypeAndVersion, payload: &[u8]) -> Result<Record, ThawE
                 ConfigResourceV1::AllBrokers => ConfigResource::AllBrokers,
             };
             Ok(Record::ConfigSet { resource, key, value })
+        }
+        GROUP_CONFIG_SET_V1 => {
+            let GroupConfigSetV1 { group, key, value } = parse(payload)?;
+            Ok(Record::ConfigSet { resource: ConfigResource::Group(group), key, value })
         }
         PRODUCER_IDS_ALLOCATED_V1 => {
             let ProducerIdsAllocatedV1 { broker, broker_epoch, next_producer_id } = parse(payload)?;

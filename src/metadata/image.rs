@@ -56,6 +56,7 @@ pub struct MetadataImage {
     topic_ids_by_name: Arc<BTreeMap<TopicName, TopicId>>,
     broker_configs: Arc<BTreeMap<BrokerId, ConfigMap>>,
     all_brokers_configs: Arc<ConfigMap>,
+    group_configs: Arc<BTreeMap<String, ConfigMap>>,
     partition_count: u64,
     next_producer_id: i64,
 }
@@ -247,6 +248,22 @@ impl MetadataImage {
         &self.all_brokers_configs
     }
 
+    /// Overridden settings of one group, if it has any.
+    pub fn group_configs(&self, group: &str) -> Option<&ConfigMap> {
+        self.group_configs.get(group)
+    }
+
+    /// The groups that have overridden settings, by name.
+    pub fn groups_with_configs(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.group_configs.keys().map(String::as_str)
+    }
+
+    /// Whether both have the same settings of groups.
+    pub fn same_group_configs(&self, other: &MetadataImage) -> bool {
+        Arc::ptr_eq(&self.group_configs, &other.group_configs)
+            || self.group_configs == other.group_configs
+    }
+
     /// Whether both have the same settings of brokers.
     pub fn same_broker_configs(&self, other: &MetadataImage) -> bool {
         self.broker_configs == other.broker_configs
@@ -402,12 +419,20 @@ impl MetadataImage {
                 Arc::make_mut(&mut self.broker_configs).entry(*id).or_default()
             }
             ConfigResource::AllBrokers => Arc::make_mut(&mut self.all_brokers_configs),
+            ConfigResource::Group(group) => {
+                Arc::make_mut(&mut self.group_configs).entry(group.clone()).or_default()
+            }
         };
         match value {
             Some(value) => configs.insert(key.to_owned(), value.to_owned()),
             None => configs.remove(key),
         };
-        // A broker without overrides is no key: the image then equals one that never had any.
+        // What has no overrides is no key: the image then equals one that never had any.
+        if let ConfigResource::Group(group) = resource
+            && self.group_configs.get(group).is_some_and(BTreeMap::is_empty)
+        {
+            Arc::make_mut(&mut self.group_configs).remove(group);
+        }
         if let ConfigResource::Broker(id) = resource
             && self.broker_configs.get(id).is_some_and(BTreeMap::is_empty)
         {
@@ -458,6 +483,9 @@ impl MetadataImage {
             config_records(&ConfigResource::Broker(*id), configs, &mut records);
         }
         config_records(&ConfigResource::AllBrokers, &self.all_brokers_configs, &mut records);
+        for (group, configs) in self.group_configs.iter() {
+            config_records(&ConfigResource::Group(group.clone()), configs, &mut records);
+        }
         if self.next_producer_id > 0 {
             records.push(Record::ProducerIdsAllocated {
                 broker: BrokerId(-1),

@@ -125,4 +125,6 @@ pub enum ConfigResource {
     Broker(BrokerId),
     /// Every broker that has no override of its own.
     AllBrokers,
+    /// One group, by name; it need not be there.
+    Group(String),
 }

@@ -189,7 +189,8 @@ impl Replica {
         let rules = self.rules(item.acks, item.verification);
         let mut core = self.core.borrow_mut();
         let log_start = core.log_start_offset();
-        let admission = core.admit(now, &item.info, &rules).map_err(AppendFailure::Refused)?;
+        let refused = |error| AppendFailure::Refused { error, log_start };
+        let admission = core.admit(now, &item.info, &rules).map_err(refused)?;
         let placed = match admission {
             Admission::Duplicate { base_offset, last_offset, log_append_time } => {
                 let answer = Appended { base_offset, log_append_time, log_start };
@@ -215,7 +216,8 @@ impl Replica {
         let rules = self.rules(Acks::All, Verification::Off);
         let mut core = self.core.borrow_mut();
         let log_start = core.log_start_offset();
-        let placed = core.admit_marker(now, &info, end, &rules).map_err(AppendFailure::Refused)?;
+        let refused = |error| AppendFailure::Refused { error, log_start };
+        let placed = core.admit_marker(now, &info, end, &rules).map_err(refused)?;
         batch::stamp(&mut batch, placed.base_offset, placed.leader_epoch);
         self.write(now, &core, &placed, batch.freeze());
         let (base_offset, log_append_time) = (placed.base_offset, Timestamp::NONE);

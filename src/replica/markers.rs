@@ -22,7 +22,7 @@ pub fn marker_result(written: AppendResult) -> MarkerResult {
         Err(AppendFailure::NotHere) => Err(MarkerFailure::NotHere),
         Err(AppendFailure::Offline) => Err(MarkerFailure::Offline),
         Err(AppendFailure::DiskFull) => Err(MarkerFailure::Retriable),
-        Err(AppendFailure::Refused(refused)) => Err(match refused {
+        Err(AppendFailure::Refused { error: refused, .. }) => Err(match refused {
             // Until a transaction that is open here ends.
             AppendError::Producer(ProducerError::TooManyProducers)
             | AppendError::NotEnoughReplicas { .. } => MarkerFailure::Retriable,

@@ -101,7 +101,12 @@ pub enum AppendFailure {
     /// No such replica on that shard: not created yet, or deleted.
     NotHere,
     /// The partition's rules refuse it.
-    Refused(AppendError),
+    Refused {
+        /// Why.
+        error: AppendError,
+        /// Where the log starts, which its producer is told beside the error.
+        log_start: Offset,
+    },
     /// The log has no room on disk; reads go on.
     DiskFull,
     /// The log directory has failed and takes nothing more.

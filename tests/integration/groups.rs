@@ -217,6 +217,45 @@ fn lag_is_told_in_records_and_seconds() {
     assert_eq!(commit(&mut client, "g/1", &nobody(), &[(0, RECORDS)]), 0);
     assert_eq!(json(&broker, &["lag", "g/1"])[0]["lag_seconds"], 0.0);
     refused(&broker, &["lag", "other"], 1, "yeoul: group 'other' does not exist");
+    let partly = yeoul(&broker, &["lag", "other", "g/1", "--format", "json"]);
+    let told: Value = serde_json::from_str(&partly.out).expect("JSON");
+    assert_eq!((partly.code, &told[0]["group"]), (Some(3), &"g/1".into()), "{}", partly.err);
+    assert_eq!(partly.err, "yeoul: group 'other' does not exist\nyeoul: 1 of 2 failed\n");
+}
+
+#[test]
+fn before_the_first_group_there_is_none() {
+    let broker = Broker::with(Options::set(&[]));
+    let none = "yeoul: group 'g' does not exist";
+    refused(&broker, &["lag", "g"], 1, none);
+    refused(&broker, &["seek", "g", "--to", "end", "--yes"], 1, none);
+    assert_eq!(broker.connect().create_topic("t", 1, &[]), 0);
+    refused(&broker, &["seek", "g", "--to", "end", "--topic", "t", "--yes"], 1, none);
+}
+
+/// The one batch that a move is holds as many positions as `message.max.bytes` lets it.
+#[test]
+fn a_move_that_could_be_half_done_is_refused() {
+    let small = "message.max.bytes=4000";
+    let broker = Broker::with(Options::set(&["group.initial.rebalance.delay.ms=0", small]));
+    let mut client = broker.connect();
+    assert_eq!(client.create_topic("t", 60, &[]), 0);
+    find_coordinator(&mut client);
+    assert_eq!(commit(&mut client, "g", &nobody(), &[(0, 0), (59, 0)]), 0);
+    let tried = yeoul(&broker, &["seek", "g", "--to", "start", "--yes"]);
+    assert_eq!(tried.code, Some(1), "{}", tried.out);
+    let words = "yeoul: group 'g' cannot be moved in 60 partitions at once: one batch of \
+                 __consumer_offsets (message.max.bytes) takes about ";
+    let rest = tried.err.strip_prefix(words).unwrap_or_else(|| panic!("{}", tried.err));
+    let most: usize = rest.split(';').next().and_then(|most| most.parse().ok()).expect("a number");
+    let some = |count: usize| {
+        let list: Vec<String> = (0..count).map(|partition| partition.to_string()).collect();
+        format!("t:{}", list.join(","))
+    };
+    let moved = json(&broker, &["seek", "g", "--to", "start", "--yes", "--topic", &some(most)]);
+    assert_eq!(moved["moves"].as_array().map(Vec::len), Some(most));
+    let over = ["seek", "g", "--to", "start", "--dry-run", "--topic", &some(most + 2)];
+    assert_eq!(yeoul(&broker, &over).code, Some(1), "a plan is refused as the move would be");
 }
 
 #[test]
@@ -251,6 +290,7 @@ fn groups_are_listed_described_and_deleted() {
     refused(&broker, &["describe", "g"], 1, "yeoul: DescribeGroups of 'g': GROUP_ID_NOT_FOUND");
     assert_eq!(commit(&mut client, "g", &nobody(), &[(0, 4), (1, 7)]), 0);
     let member = join_classic(&mut client, "busy");
+    assert_eq!(commit(&mut client, "busy", &member, &[(0, 1)]), 0);
     assert_eq!(
         yeoul(&broker, &["list"]).out,
         "GROUP  KIND     PROTOCOL  STATE\nbusy   classic  consumer  Stable\ng      classic  -         \
@@ -282,6 +322,14 @@ fn groups_are_listed_described_and_deleted() {
     );
     json(&broker, &["delete-offsets", "g", "--topic", "t:1", "--yes"]);
     assert_eq!(positions(&mut client, "g"), [4]);
+    let lines = [
+        ("g", "t:1", "yeoul: group 'g' has no position in t/1"),
+        ("g", "u", "yeoul: group 'g' has no position in topic 'u'"),
+        ("other", "t", "yeoul: DescribeGroups of 'other': GROUP_ID_NOT_FOUND"),
+    ];
+    for (group, topic, err) in lines {
+        refused(&broker, &["delete-offsets", group, "--topic", topic, "--yes"], 1, err);
+    }
     refused(
         &broker,
         &["delete", "g", "busy", "--yes"],

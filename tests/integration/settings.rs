@@ -8,22 +8,27 @@
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, DescribeConfigsRequest,
-    IncrementalAlterConfigsRequest, ListConfigResourcesRequest, UpdateFeaturesRequest,
-    alter_configs_request, describe_configs_request, incremental_alter_configs_request,
-    update_features_request,
+    AlterConfigsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, DescribeConfigsRequest,
+    FindCoordinatorRequest, GroupId, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+    UpdateFeaturesRequest, alter_configs_request, describe_configs_request,
+    incremental_alter_configs_request, update_features_request,
 };
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::TimestampType;
 use yeoul::config::keys::{Scope, settings};
 
 use crate::broker::{Broker, Options};
-use crate::wire::{Connection, NOBODY, batch_of};
+use crate::wire::{Connection, NOBODY, batch_of, is_retriable, topic_name};
 
 /// `resource_type` of topics.
 const TOPIC: i8 = 2;
 /// The same of brokers.
 pub const BROKER: i8 = 4;
+/// The same of groups.
+const GROUP: i8 = 32;
+/// Kinds of resources that are not here: loggers and client metrics.
+const NOT_HERE: [i8; 2] = [8, 16];
 /// Operations of IncrementalAlterConfigs.
 /// Sets a value.
 pub const SET: i8 = 0;
@@ -326,11 +331,145 @@ fn settings_of_brokers_change_act_on_topics_and_last() {
     check("1", "log.retention.ms", "x", words);
 }
 
+/// One heartbeat of the member `m` of the group `g`, which joins in epoch 0.
+fn beat(client: &mut Connection, epoch: i32) -> ConsumerGroupHeartbeatResponse {
+    let mut request = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(GroupId(text("g")))
+        .with_member_id(text("m"))
+        .with_member_epoch(epoch);
+    if epoch == 0 {
+        request = request
+            .with_rebalance_timeout_ms(30_000)
+            .with_subscribed_topic_names(Some(vec![topic_name("t")]))
+            .with_topic_partitions(Some(Vec::new()));
+    }
+    let began = Instant::now();
+    loop {
+        let _ = client.ask(&FindCoordinatorRequest::default().with_key(text("g")), 3);
+        let answer = client.ask(&request, 1);
+        if !is_retriable(answer.error_code) {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "error {} does not pass", answer.error_code);
+        std::thread::sleep(Duration::from_millis(5)); // a client's backoff
+    }
+}
+
+#[test]
+fn settings_of_groups_act_on_running_groups_and_last() {
+    const SESSION: &str = "consumer.session.timeout.ms";
+    const INTERVAL: &str = "consumer.heartbeat.interval.ms";
+    let mut broker = Broker::start();
+    let mut client = broker.connect();
+    assert_eq!(client.create_topic("t", 1, &[]), 0);
+    let joined = beat(&mut client, 0);
+    assert_eq!((joined.error_code, joined.heartbeat_interval_ms), (0, 5_000));
+    assert_eq!(describe(&mut client, GROUP, "g", SESSION), is("45000", 5));
+    let both = [(SESSION, SET, Some(" 51000 ")), (INTERVAL, SET, Some("7000"))];
+    assert_eq!(change(&mut client, GROUP, "g", &both), fine());
+    assert_eq!(describe(&mut client, GROUP, "g", SESSION), is("51000", 8));
+    assert_eq!(describe(&mut client, GROUP, "other", INTERVAL), is("5000", 5));
+    let told_ms = |client: &mut Connection| beat(client, joined.member_epoch).heartbeat_interval_ms;
+    assert_eq!(told_ms(&mut client), 7_000, "at once");
+    broker.kill();
+    broker.restart();
+    let mut client = broker.connect();
+    assert_eq!(describe(&mut client, GROUP, "g", SESSION), is("51000", 8));
+    assert_eq!(told_ms(&mut client), 7_000, "after a crash, too");
+    // What AlterConfigs does not name goes.
+    let config = alter_configs_request::AlterableConfig::default()
+        .with_name(text(INTERVAL))
+        .with_value(Some(text("6000")));
+    let resource = alter_configs_request::AlterConfigsResource::default()
+        .with_resource_type(GROUP)
+        .with_resource_name(text("g"))
+        .with_configs(vec![config]);
+    let request = AlterConfigsRequest::default().with_resources(vec![resource]);
+    assert_eq!(client.ask(&request, 2).responses[0].error_code, 0);
+    assert_eq!(describe(&mut client, GROUP, "g", SESSION), is("45000", 5));
+    assert_eq!(told_ms(&mut client), 6_000);
+    let gone = [(INTERVAL, DELETE, None), ("no.such", DELETE, None)];
+    assert_eq!(change(&mut client, GROUP, "g", &gone), fine());
+    assert_eq!(told_ms(&mut client), 5_000);
+}
+
+/// Codes and words are those of Apache Kafka 4.3.1.
+#[test]
+fn settings_of_groups_are_held_against_the_brokers() {
+    let limit = "group.consumer.max.heartbeat.interval.ms=9000";
+    let broker = Broker::with(Options::set(&[limit]));
+    let mut client = broker.connect();
+    let mut check = |name: &str, operation, (setting, value): (&str, &str), want: Told| {
+        let done = change(&mut client, GROUP, name, &[(setting, operation, Some(value))]);
+        assert_eq!(done, want, "{setting}={value}");
+    };
+    let interval = "consumer.heartbeat.interval.ms";
+    check("", SET, (interval, "6000"), told(42, "Default group resources are not allowed."));
+    check("g", SET, ("nope", "1"), told(40, "Unknown group config name: nope"));
+    check("g", SET, (interval, "9000"), fine());
+    let words = "consumer.heartbeat.interval.ms must be less than or equal to \
+                 group.consumer.max.heartbeat.interval.ms";
+    check("g", SET, (interval, "9001"), told(40, words));
+    let words = "consumer.heartbeat.interval.ms must be greater than or equal to \
+                 group.consumer.min.heartbeat.interval.ms";
+    check("g", SET, (interval, "4999"), told(40, words));
+    let words = "Can't APPEND to key consumer.heartbeat.interval.ms because its type is not LIST.";
+    check("g", APPEND, (interval, "1"), told(40, words));
+    check("g", SET, ("share.auto.offset.reset", "earliest"), fine());
+    check("g", SET, ("streams.num.standby.replicas", "2"), fine());
+    let resource = describe_configs_request::DescribeConfigsResource::default()
+        .with_resource_type(GROUP)
+        .with_resource_name(text(""));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+    let refused = &client.ask(&request, 4).results[0];
+    let words = refused.error_message.as_ref().map(ToString::to_string);
+    assert_eq!((refused.error_code, words.as_deref()), (42, Some("Group name must not be empty")));
+    for kind in NOT_HERE {
+        assert_eq!(change(&mut client, kind, "1", &[("a", SET, Some("1"))]).0, 42);
+    }
+}
+
+/// Without the feature there are no groups of the consumer protocol, as Kafka has it.
+#[test]
+fn group_version_turns_the_consumer_protocol_on_and_off() {
+    const UNSUPPORTED_VERSION: i16 = 35;
+    let mut broker = Broker::start();
+    let mut client = broker.connect();
+    assert_eq!(client.create_topic("t", 1, &[]), 0);
+    let epoch = beat(&mut client, 0).member_epoch;
+    assert!(epoch > 0);
+    let level = |client: &mut Connection, level: i16, upgrade_type: i8| {
+        let update = update_features_request::FeatureUpdateKey::default()
+            .with_feature(text("group.version"))
+            .with_max_version_level(level)
+            .with_upgrade_type(upgrade_type);
+        let request = UpdateFeaturesRequest::default().with_feature_updates(vec![update]);
+        client.ask(&request, 1).error_code
+    };
+    assert_eq!(level(&mut client, 0, 1), 95, "an upgrade does not go down");
+    assert_eq!(level(&mut client, 0, 2), 0);
+    let check = |client: &mut Connection| {
+        assert_eq!(beat(client, epoch).error_code, UNSUPPORTED_VERSION);
+        let describe =
+            ConsumerGroupDescribeRequest::default().with_group_ids(vec![GroupId(text("g"))]);
+        assert_eq!(client.ask(&describe, 1).groups[0].error_code, UNSUPPORTED_VERSION);
+    };
+    check(&mut client);
+    broker.kill();
+    broker.restart();
+    let mut client = broker.connect();
+    check(&mut client);
+    assert_eq!(level(&mut client, 1, 1), 0);
+    assert_eq!(beat(&mut client, epoch).error_code, 0, "the group is as it was");
+}
+
 #[test]
 fn resources_with_settings_are_listed() {
     let broker = Broker::start();
     let mut client = broker.connect();
     assert_eq!(client.create_topic("t", 1, &[]), 0);
+    let own = [("share.isolation.level", SET, Some("read_committed"))];
+    assert_eq!(change(&mut client, GROUP, "g", &own), fine());
     let mut ask = |types: Vec<i8>, version: i16| {
         let request = ListConfigResourcesRequest::default().with_resource_types(types);
         let answer = client.ask(&request, version);
@@ -340,7 +479,8 @@ fn resources_with_settings_are_listed() {
         (answer.error_code, named.collect::<Vec<String>>())
     };
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
-    assert_eq!(ask(vec![], 1), (0, names(&["4:1", "2:t"])));
+    assert_eq!(ask(vec![], 1), (0, names(&["32:g", "4:1", "2:t"])));
+    assert_eq!(ask(vec![32], 1), (0, names(&["32:g"])));
     assert_eq!(ask(vec![2], 1), (0, names(&["2:t"])));
     assert_eq!(ask(vec![16], 1), (0, names(&[])));
     assert_eq!(ask(vec![99], 1), (35, names(&[])));
@@ -368,7 +508,10 @@ fn features_are_told_and_their_levels_guarded() {
             match supported {
                 Some(one) => assert!((one.min_version..=one.max_version).contains(&level)),
                 // As Kafka does: clients of version 3 are not told of a feature that may be off.
-                None => assert_eq!((version, name), (3, "transaction.version")),
+                None => assert!(
+                    version == 3 && ["group.version", "transaction.version"].contains(&name),
+                    "{name} in version {version}"
+                ),
             }
         }
     }

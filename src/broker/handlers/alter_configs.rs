@@ -1,5 +1,5 @@
 //! IncrementalAlterConfigs (key 44), versions 0-1, and AlterConfigs (key 33), versions 0-2: settings
-//! of topics and brokers change, single ones or all of a resource's.
+//! of topics, brokers and groups change, single ones or all of a resource's.
 //!
 //! What a request says of itself (a resource twice, a key twice, no value) is refused here; whether
 //! the settings stand together is the controller's to say. Answered once every shard has taken the
@@ -27,7 +27,7 @@ use crate::protocol::messages::incremental_alter_configs::{
 
 use super::super::context::Shard;
 use super::super::errors::Told;
-use super::{RESOURCE_BROKER, RESOURCE_TOPIC};
+use super::{RESOURCE_BROKER, RESOURCE_GROUP, RESOURCE_TOPIC};
 
 /// Operations of IncrementalAlterConfigs.
 const SET: i8 = 0;
@@ -190,7 +190,11 @@ fn operation(shard: &Shard, kind: i8, config: &AlterableConfig) -> Result<Config
         SUBTRACT => "SUBTRACT",
         _ => return Err(Told { code: ErrorCode::UnknownServerError, message: None }),
     };
-    let scope = if kind == RESOURCE_TOPIC { Scope::Topic } else { Scope::Broker };
+    let scope = match kind {
+        RESOURCE_TOPIC => Scope::Topic,
+        RESOURCE_GROUP => Scope::Group,
+        _ => Scope::Broker,
+    };
     let setting = find(scope, &config.name).filter(|setting| setting.kind == Kind::List);
     let setting = setting.ok_or_else(|| {
         let name = &config.name;
@@ -199,7 +203,7 @@ fn operation(shard: &Shard, kind: i8, config: &AlterableConfig) -> Result<Config
     })?;
     let otherwise = match scope {
         Scope::Topic => default_of_topics(setting, &shard.config().layers),
-        Scope::Broker => setting.default.unwrap_or("").to_owned(),
+        Scope::Broker | Scope::Group => setting.default.unwrap_or("").to_owned(),
     };
     Ok(match config.config_operation {
         APPEND => ConfigOperation::Append { items: text, otherwise },
@@ -216,6 +220,10 @@ fn target(shard: &Shard, kind: i8, name: &str) -> Result<ConfigTarget, Told> {
     match kind {
         RESOURCE_TOPIC => topic(name),
         RESOURCE_BROKER => broker(shard, name),
+        RESOURCE_GROUP if name.is_empty() => {
+            Err(invalid("Default group resources are not allowed.".to_owned()))
+        }
+        RESOURCE_GROUP => Ok(ConfigTarget::Group(name.to_owned())),
         _ => Err(invalid(format!("Unknown resource type {kind}"))),
     }
 }
@@ -228,6 +236,7 @@ fn changed(resource: ConfigTarget, values: ConfigValues) -> Result<ConfigChange,
                 .map_err(|error| Told::new(ErrorCode::InvalidTopicException, error.words(name)))?,
         ),
         ConfigTarget::Broker(_) | ConfigTarget::AllBrokers => refuse_static(&values)?,
+        ConfigTarget::Group(_) => {}
     }
     Ok(ConfigChange { resource, values })
 }

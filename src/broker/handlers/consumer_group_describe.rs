@@ -23,6 +23,9 @@ pub async fn handle(
     shard: &Rc<Shard>,
     request: wire::ConsumerGroupDescribeRequest,
 ) -> wire::ConsumerGroupDescribeResponse {
+    if !shard.image().has_consumer_groups() {
+        return refused(request.group_ids);
+    }
     let asked = request.group_ids.iter().map(|id| (GroupId::from(id.as_str()), ())).collect();
     let found = shard.ask_groups(asked, |core, group, (), _| core.describe_consumer_group(group));
     let groups = request.group_ids.into_iter().zip(found.await).map(|(id, found)| {
@@ -33,6 +36,19 @@ pub async fn handle(
         group
     });
     let groups = groups.collect();
+    wire::ConsumerGroupDescribeResponse { groups, ..wire::ConsumerGroupDescribeResponse::default() }
+}
+
+/// The answer where `group.version` is 0.
+fn refused(group_ids: Vec<String>) -> wire::ConsumerGroupDescribeResponse {
+    let code = ErrorCode::UnsupportedVersion;
+    let group = |group_id| wire::DescribedGroup {
+        group_id,
+        error_code: code.code(),
+        error_message: Some(code.message().to_owned()),
+        ..wire::DescribedGroup::default()
+    };
+    let groups = group_ids.into_iter().map(group).collect();
     wire::ConsumerGroupDescribeResponse { groups, ..wire::ConsumerGroupDescribeResponse::default() }
 }
 

@@ -1,6 +1,6 @@
 //! ConsumerGroupHeartbeat (key 68), versions 0-1: membership of a KIP-848 group.
 //!
-//! Source: KIP-848, KIP-1082; protocol.md P90.
+//! Source: KIP-848, KIP-1082; protocol.md P90; Kafka refuses all of it at `group.version` 0.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use crate::group::assignor::Assignment;
 use crate::group::consumer::heartbeat::{ConsumerHeartbeat, ConsumerReply};
 use crate::group::ids::{GroupId, InstanceId, MemberId};
 use crate::model::ids::PartitionIndex;
+use crate::protocol::error::ErrorCode;
 use crate::protocol::messages::consumer_group_heartbeat as wire;
 
 use super::super::connection::Connection;
@@ -24,6 +25,9 @@ pub async fn handle(
     request: wire::ConsumerGroupHeartbeatRequest,
     version: i16,
 ) -> wire::ConsumerGroupHeartbeatResponse {
+    if !shard.image().has_consumer_groups() {
+        return refused(Told::code(ErrorCode::UnsupportedVersion));
+    }
     let group = request.group_id.clone();
     let heartbeat = heartbeat(connection, client_id, request, version);
     let beat = shard

@@ -1,12 +1,13 @@
-//! DescribeConfigs (key 32), versions 1-4: settings of topics and of this broker.
+//! DescribeConfigs (key 32), versions 1-4: settings of topics, of groups and of this broker.
 //!
 //! Source: KIP-133, KIP-226 (sources, synonyms), KIP-569 (types, documentation).
 
 use std::rc::Rc;
 
 use crate::config::describe::{
-    Described, Synonym, describe_all_brokers, describe_broker, describe_topic,
+    Described, Synonym, describe_all_brokers, describe_broker, describe_group, describe_topic,
 };
+use crate::metadata::image::ConfigMap;
 use crate::model::topic_name::TopicName;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::messages::describe_configs::{
@@ -16,7 +17,10 @@ use crate::protocol::messages::describe_configs::{
 
 use super::super::context::Shard;
 use super::super::errors::Told;
-use super::{RESOURCE_BROKER, RESOURCE_TOPIC};
+use super::{
+    RESOURCE_BROKER, RESOURCE_BROKER_LOGGER, RESOURCE_CLIENT_METRICS, RESOURCE_GROUP,
+    RESOURCE_TOPIC,
+};
 
 /// What a request wants besides values.
 #[derive(Clone, Copy)]
@@ -62,6 +66,23 @@ fn settings(shard: &Shard, resource: &DescribeConfigsResource) -> Result<Vec<Des
             let words = format!(
                 "Unexpected broker id, expected {node} or empty string, but received {name}"
             );
+            Err(Told::new(ErrorCode::InvalidRequest, words))
+        }
+        RESOURCE_GROUP if name.is_empty() => {
+            Err(Told::new(ErrorCode::InvalidRequest, "Group name must not be empty".to_owned()))
+        }
+        RESOURCE_GROUP => {
+            // A group that is not there, or has set nothing, has the broker's.
+            let (image, none) = (shard.image(), ConfigMap::new());
+            let own = image.group_configs(name).unwrap_or(&none);
+            Ok(describe_group(own, &shard.config().layers))
+        }
+        RESOURCE_BROKER_LOGGER => {
+            let words = "This broker has no loggers that clients can set.";
+            Err(Told::new(ErrorCode::InvalidRequest, words))
+        }
+        RESOURCE_CLIENT_METRICS => {
+            let words = "This broker does not take metrics of clients.";
             Err(Told::new(ErrorCode::InvalidRequest, words))
         }
         _ => Err(Told::code(ErrorCode::InvalidRequest)),

@@ -17,7 +17,7 @@ use crate::protocol::messages::describe_topic_partitions::{
 };
 
 use super::super::context::Shard;
-use super::{AUTHORIZED_TOPIC, node_ids};
+use super::{AUTHORIZED_TOPIC, is_internal, node_ids};
 
 /// Answers one request.
 pub fn handle(
@@ -26,15 +26,21 @@ pub fn handle(
 ) -> DescribeTopicPartitionsResponse {
     let image = shard.image();
     let cursor = request.cursor.as_ref();
-    let names = names(&image, request);
     if cursor.is_some_and(|cursor| cursor.partition_index < 0 || is_foreign(cursor, request)) {
-        let topics = names.iter().map(|name| refused(name, ErrorCode::InvalidRequest));
+        // As Kafka: every topic as it was asked for, also those before the cursor.
+        let topics = request.topics.iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+            error_code: ErrorCode::InvalidRequest.code(),
+            name: Some(topic.name.clone()),
+            topic_authorized_operations: AUTHORIZED_NONE,
+            ..DescribeTopicPartitionsResponseTopic::default()
+        });
         return DescribeTopicPartitionsResponse {
             topics: topics.collect(),
             next_cursor: None,
             ..DescribeTopicPartitionsResponse::default()
         };
     }
+    let names = names(&image, request);
     let limit_max = shard.config().max_request_partition_size_limit.max(1);
     let limit = request.response_partition_limit.clamp(1, limit_max);
     let room = usize::try_from(limit).expect("clamped to 1 and more");
@@ -77,6 +83,7 @@ fn refused(name: &str, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic
     DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         name: Some(name.to_owned()),
+        is_internal: is_internal(name),
         topic_authorized_operations: AUTHORIZED_TOPIC,
         ..DescribeTopicPartitionsResponseTopic::default()
     }

@@ -1,4 +1,5 @@
-//! ListConfigResources (key 74), versions 0-1: topics and brokers; no other resource has settings.
+//! ListConfigResources (key 74), versions 0-1: topics, brokers, and groups that have settings of
+//! their own; no other resource has settings.
 //!
 //! Source: KIP-714, KIP-1142.
 
@@ -10,10 +11,13 @@ use crate::protocol::messages::list_config_resources::{
 };
 
 use super::super::context::Shard;
-use super::{RESOURCE_BROKER, RESOURCE_TOPIC};
+use super::{
+    RESOURCE_BROKER, RESOURCE_BROKER_LOGGER, RESOURCE_CLIENT_METRICS, RESOURCE_GROUP,
+    RESOURCE_TOPIC,
+};
 
-/// Kinds that Kafka has and that have none here: broker loggers, client metrics, groups.
-const WITHOUT_RESOURCES: [i8; 3] = [8, 16, 32];
+/// Kinds that Kafka has and that have none here.
+const WITHOUT_RESOURCES: [i8; 2] = [RESOURCE_BROKER_LOGGER, RESOURCE_CLIENT_METRICS];
 
 /// Answers one request.
 pub fn handle(
@@ -21,7 +25,7 @@ pub fn handle(
     request: &ListConfigResourcesRequest,
     version: i16,
 ) -> ListConfigResourcesResponse {
-    let known = [RESOURCE_TOPIC, RESOURCE_BROKER];
+    let known = [RESOURCE_TOPIC, RESOURCE_BROKER, RESOURCE_GROUP];
     // Version 0 asks for client metrics, of which there are none.
     let types: Vec<i8> = match &request.resource_types[..] {
         _ if version == 0 => Vec::new(),
@@ -42,6 +46,10 @@ pub fn handle(
         ..ConfigResource::default()
     };
     let mut config_resources = Vec::new();
+    if types.contains(&RESOURCE_GROUP) {
+        let groups = image.groups_with_configs();
+        config_resources.extend(groups.map(|name| resource(RESOURCE_GROUP, name.to_owned())));
+    }
     if types.contains(&RESOURCE_BROKER) {
         let brokers = image.brokers().keys();
         config_resources.extend(brokers.map(|id| resource(RESOURCE_BROKER, id.0.to_string())));

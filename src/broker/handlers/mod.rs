@@ -64,6 +64,12 @@ pub const AUTHORIZED_CLUSTER: i32 = 0b1_1111_1010_0000;
 pub const RESOURCE_TOPIC: i8 = 2;
 /// `resource_type` of brokers.
 pub const RESOURCE_BROKER: i8 = 4;
+/// A broker's loggers, of which there are none here that clients could set.
+pub const RESOURCE_BROKER_LOGGER: i8 = 8;
+/// A subscription to clients' metrics, of which there are none here.
+pub const RESOURCE_CLIENT_METRICS: i8 = 16;
+/// A group, as a resource of settings.
+pub const RESOURCE_GROUP: i8 = 32;
 
 /// Kafka's words for a topic or partition that is not there.
 pub const UNKNOWN_PARTITION: &str = "This server does not host this topic-partition.";

@@ -340,6 +340,9 @@ impl Produce {
                     self.refused = true;
                     metrics.produce.refused_batches += 1;
                     *response = answer(response.index, append_code(&failure));
+                    if let AppendFailure::Refused { log_start, .. } = failure {
+                        response.log_start_offset = log_start.0;
+                    }
                 }
             }
         }

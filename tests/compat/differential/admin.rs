@@ -4,6 +4,9 @@ use yeoul::protocol::messages::alter_configs;
 use yeoul::protocol::messages::alter_partition_reassignments::*;
 use yeoul::protocol::messages::create_partitions::*;
 use yeoul::protocol::messages::delete_records::*;
+use yeoul::protocol::messages::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource,
+};
 use yeoul::protocol::messages::describe_log_dirs::*;
 use yeoul::protocol::messages::describe_producers::*;
 use yeoul::protocol::messages::describe_quorum::*;
@@ -22,6 +25,7 @@ pub fn play(duo: &mut Duo, prng: &mut Prng, topics: &[String]) {
     partitions(duo, prng, topics);
     records(duo, prng, topics);
     single_settings(duo, prng, topics);
+    settings_of_groups(duo);
     all_settings(duo, prng, topics);
     describe(duo, prng, topics);
     replicas(duo, prng, topics);
@@ -95,7 +99,7 @@ const VALUES: [(&str, Option<&str>); 8] = [
 
 /// A resource to change: its type and its name.
 fn target(prng: &mut Prng, topics: &[String]) -> (i8, String) {
-    let kind = [2, 2, 2, 2, 4, 8, 0, 99][prng.index(8)];
+    let kind = [2, 2, 2, 2, 4, 8, 0, 99, 32][prng.index(9)];
     let name = match kind {
         2 => any_name(prng, topics),
         4 => ["9", "x"][prng.index(2)].to_owned(),
@@ -124,6 +128,71 @@ fn single_settings(duo: &mut Duo, prng: &mut Prng, topics: &[String]) {
                         ..Default::default()
                     }],
                     validate_only,
+                    ..Default::default()
+                });
+            }
+        }
+    }
+}
+
+/// Settings of a group, good and bad, one after another; then what it has.
+fn settings_of_groups(duo: &mut Duo) {
+    const VALUES: [(&str, &str, i8); 16] = [
+        ("consumer.session.timeout.ms", "50000", 0),
+        ("consumer.session.timeout.ms", "44999", 0),
+        ("consumer.session.timeout.ms", "60001", 0),
+        ("consumer.session.timeout.ms", "0", 0),
+        ("consumer.heartbeat.interval.ms", " 6000 ", 0),
+        ("consumer.heartbeat.interval.ms", "words", 0),
+        ("consumer.assignment.interval.ms", "15001", 0),
+        ("consumer.assignment.interval.ms", "1", 2),
+        ("share.auto.offset.reset", "by_duration:PT1H", 0),
+        ("share.auto.offset.reset", "by_duration:1", 0),
+        ("share.delivery.count.limit", "11", 0),
+        ("share.isolation.level", "read_committed", 0),
+        ("streams.num.standby.replicas", "3", 0),
+        ("streams.initial.rebalance.delay.ms", "0", 0),
+        ("no.such.setting", "1", 0),
+        ("no.such.setting", "", 1),
+    ];
+    for version in duo.versions::<incremental::IncrementalAlterConfigsRequest>() {
+        for (group, (name, value, config_operation)) in
+            VALUES.iter().map(|value| ("settings", value)).chain([("", &VALUES[0])])
+        {
+            let step = format!("group '{group}': {name}={value} {config_operation}");
+            duo.ask(&step, version, |_| incremental::IncrementalAlterConfigsRequest {
+                resources: vec![incremental::AlterConfigsResource {
+                    resource_type: 32,
+                    resource_name: group.to_owned(),
+                    configs: vec![incremental::AlterableConfig {
+                        name: (*name).to_owned(),
+                        config_operation: *config_operation,
+                        value: Some((*value).to_owned()),
+                        ..Default::default()
+                    }],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            });
+        }
+    }
+    for version in duo.versions::<DescribeConfigsRequest>() {
+        for group in ["settings", "no such group", ""] {
+            for name in [
+                "consumer.session.timeout.ms",
+                "consumer.heartbeat.interval.ms",
+                "share.auto.offset.reset",
+                "share.renew.acknowledge.enable",
+                "streams.session.timeout.ms",
+            ] {
+                duo.ask(&format!("group '{group}': {name}"), version, |_| DescribeConfigsRequest {
+                    resources: vec![DescribeConfigsResource {
+                        resource_type: 32,
+                        resource_name: group.to_owned(),
+                        configuration_keys: Some(vec![name.to_owned()]),
+                        ..Default::default()
+                    }],
+                    include_synonyms: version >= 1,
                     ..Default::default()
                 });
             }
@@ -209,9 +278,14 @@ fn describe(duo: &mut Duo, prng: &mut Prng, topics: &[String]) {
         }
     }
     for version in duo.versions::<UpdateFeaturesRequest>() {
-        for (feature, max_version_level) in
-            [("no.such", 1), ("metadata.version", 99), ("transaction.version", 2), ("", 1)]
-        {
+        for (feature, max_version_level) in [
+            ("no.such", 1),
+            ("metadata.version", 99),
+            ("transaction.version", 2),
+            ("group.version", 1),
+            ("group.version", 2),
+            ("", 1),
+        ] {
             duo.ask(&format!("{feature} {max_version_level}"), version, |_| {
                 UpdateFeaturesRequest {
                     feature_updates: vec![FeatureUpdateKey {
