@@ -154,6 +154,10 @@ pub struct HoldingMetrics {
     pub coordinators_loading: u64,
     /// Partitions with a transaction that should have ended long ago.
     pub late_transactions: u64,
+    /// Gauge: transactional ids that coordinators know.
+    pub transactional_ids: u64,
+    /// Gauge: transactions that are open, by their coordinators.
+    pub open_transactions: u64,
 }
 
 /// Everything one shard counts.
@@ -222,6 +226,8 @@ impl ShardMetrics {
         self.holding.coordinators += other.holding.coordinators;
         self.holding.coordinators_loading += other.holding.coordinators_loading;
         self.holding.late_transactions += other.holding.late_transactions;
+        self.holding.transactional_ids += other.holding.transactional_ids;
+        self.holding.open_transactions += other.holding.open_transactions;
     }
 }
 
