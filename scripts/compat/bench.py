@@ -103,7 +103,6 @@ class Bench:
     def done_with(self, broker, topic):
         self.drive("delete", broker.address, topic)
         if not self.options.quick:
-            os.sync()
             settle()
 
     def record(self, workload, side, round_number, result):
@@ -229,7 +228,8 @@ def stolen():
 
 
 def settle():
-    """Waits until the machine is quiet, at most 10 s."""
+    """Waits until what others left in the page cache is written, and then until the machine is quiet, at most 10 s."""
+    os.sync()
 
     def busy():
         words = list(map(int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))

@@ -362,6 +362,10 @@ impl Main {
         metrics.holding.coordinators = (groups.0 + transactions.0) as u64;
         metrics.holding.coordinators_loading = (groups.1 + transactions.1) as u64;
         metrics.holding.late_transactions = self.late_transactions();
+        let ids = self.transactions.sum(TransactionCoordinator::id_count);
+        let open = self.transactions.sum(TransactionCoordinator::open_count);
+        metrics.holding.transactional_ids = ids as u64;
+        metrics.holding.open_transactions = open as u64;
         metrics.fetch.sessions = self.shard.sessions.borrow().len() as u64;
         self.doors.count(&mut metrics.connections);
         metrics

@@ -116,6 +116,15 @@ impl<C: Core> Coordinators<C> {
         (running, slots.len() - running)
     }
 
+    /// What `count` says of each core that has been loaded, added up.
+    pub fn sum(&self, count: impl Fn(&C) -> usize) -> usize {
+        let of_slot = |slot: &Slot<C>| match slot {
+            Slot::Running(running) => count(&running.core().borrow()),
+            Slot::Loading(..) => 0,
+        };
+        self.slots.borrow().values().map(of_slot).sum()
+    }
+
     /// Carries out one call.
     pub fn handle(&self, request: CoordinatorRequest<C>) -> LocalFuture<CoordinatorReply> {
         let answer = match self.slots.borrow().get(&request.partition) {

@@ -10,7 +10,11 @@
 //!   A3  What cannot be written now is tried again, after pauses that grow up to
 //!       [`PAUSE_MAX`], until it is written or the coordinator ends; one that is loaded anew asks
 //!       anew. Meanwhile other transactions go on: a pause holds nothing but its own task.
-//!   A4  No task outlives [`MarkerTasks::close`]: a task holds ends of channels.
+//!   A4  Markers of one id are on their way for one task at a time, whichever coordinator it is of: what
+//!       one that has ended had sent is written, or refused, before the one that was loaded after it
+//!       sends its own. Otherwise a marker that was held up could come after its transaction was
+//!       completed, and end the next one.
+//!   A5  No task outlives [`MarkerTasks::close`]: a task holds ends of channels.
 //!
 //! Tasks are bounded by the ids that are being completed, each of which has one transaction.
 //!
@@ -18,7 +22,8 @@
 //! (`crate::partition`).
 //! Source: KIP-98, KIP-890; `protocol.md` P104, P105.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -30,7 +35,7 @@ use crate::shard::sync::{Budget, Event};
 use crate::shard::tasks::{self, LocalFuture, Queue};
 use crate::shard::timers;
 use crate::transaction::coordinator::TransactionCoordinator;
-use crate::transaction::ids::NamedPartition;
+use crate::transaction::ids::{NamedPartition, TransactionalId};
 use crate::transaction::step::{Markers, Step};
 
 use super::call::Call;
@@ -50,9 +55,26 @@ pub type Writer = Rc<dyn Fn(Vec<MarkerItem>) -> LocalFuture<Vec<MarkerResult>>>;
 
 type Coordinator = Running<TransactionCoordinator>;
 
+/// The ids whose markers are on their way (A4).
+#[derive(Debug, Default)]
+pub(super) struct Turns(BTreeSet<TransactionalId>);
+
+impl Turns {
+    /// Takes the turn of `id`; false: another task has it.
+    pub(super) fn take(&mut self, id: &TransactionalId) -> bool {
+        self.0.insert(id.clone())
+    }
+
+    /// Ends the turn of `id`.
+    pub(super) fn end(&mut self, id: &TransactionalId) {
+        assert!(self.0.remove(id), "A4: a turn is ended by who has it");
+    }
+}
+
 /// The tasks of one shard.
 pub struct MarkerTasks {
     writer: Writer,
+    turns: RefCell<Turns>,
     tries: Budget,
     running: Cell<usize>,
     closing: Cell<bool>,
@@ -64,6 +86,7 @@ impl MarkerTasks {
     pub fn new(writer: Writer) -> Rc<MarkerTasks> {
         Rc::new(MarkerTasks {
             writer,
+            turns: RefCell::default(),
             tries: Budget::new(TRIES_MAX),
             running: Cell::new(0),
             closing: Cell::new(false),
@@ -75,13 +98,14 @@ impl MarkerTasks {
     pub fn outlet(self: &Rc<Self>) -> Outlet<TransactionCoordinator> {
         let tasks = Rc::clone(self);
         Rc::new(move |coordinator, markers| {
-            let driver = Driver { tasks: Rc::clone(&tasks), coordinator, markers };
+            let tasks_of = Rc::clone(&tasks);
+            let driver = Driver { tasks: tasks_of, coordinator, markers, has_turn: false };
             tasks.running.set(tasks.running.get() + 1);
             tasks::spawn(Queue::Network, driver.run());
         })
     }
 
-    /// Ends all tasks, once the coordinators have ended (A4).
+    /// Ends all tasks, once the coordinators have ended (A5).
     pub async fn close(&self) {
         self.closing.set(true);
         self.changed.notify();
@@ -96,10 +120,13 @@ impl MarkerTasks {
 
     /// Waits for `pause`, or until the tasks are to end.
     async fn pause(&self, pause: Duration) {
-        let changed = self.changed.listen();
-        if !self.closing.get() {
-            let pause_us = u64::try_from(pause.as_micros()).expect("a second at most");
-            let _ = timers::timeout_at(Micros(timers::now().0 + pause_us), changed).await;
+        let pause_us = u64::try_from(pause.as_micros()).expect("a second at most");
+        let until = Micros(timers::now().0 + pause_us);
+        loop {
+            let changed = self.changed.listen();
+            if self.closing.get() || timers::timeout_at(until, changed).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -109,10 +136,14 @@ struct Driver {
     tasks: Rc<MarkerTasks>,
     coordinator: Weak<Coordinator>,
     markers: Markers,
+    has_turn: bool,
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        if self.has_turn {
+            self.tasks.turns.borrow_mut().end(&self.markers.id);
+        }
         self.tasks.running.set(self.tasks.running.get() - 1);
         self.tasks.changed.notify();
     }
@@ -120,6 +151,9 @@ impl Drop for Driver {
 
 impl Driver {
     async fn run(mut self) {
+        if !self.take_turn().await {
+            return;
+        }
         let mut left = std::mem::take(&mut self.markers.partitions);
         let mut pause = PAUSE_MIN;
         while !left.is_empty() {
@@ -142,6 +176,21 @@ impl Driver {
                 Box::new(())
             }));
         drop(coordinator.call(told)); // whether it is stored is the coordinator's to know
+    }
+
+    /// Waits until no other task has markers of this id on their way. False: the coordinator has
+    /// ended meanwhile.
+    async fn take_turn(&mut self) -> bool {
+        let tasks = Rc::clone(&self.tasks);
+        while self.coordinator().is_some() {
+            let changed = tasks.changed.listen();
+            self.has_turn = tasks.turns.borrow_mut().take(&self.markers.id);
+            if self.has_turn {
+                return true;
+            }
+            changed.await;
+        }
+        false
     }
 
     fn coordinator(&self) -> Option<Rc<Coordinator>> {

@@ -2,12 +2,14 @@
 //! coordinator, all as they are, between clients that lose answers and a power that goes.
 //!
 //! Method: every message is a step of its own, so that markers, time-outs and crashes come between
-//! any two: a guard given, the coordinator's word, the append. Each record carries the number of
+//! any two: a guard given, the coordinator's word, the append. A coordinator may end by itself and be
+//! loaded again, while markers that it had sent are still on their way. Each record carries the number of
 //! the transaction for which its client wrote it, which no broker can see. Whatever a reader of
 //! committed records would be given is held against what became of that number elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::markers::Turns;
 use crate::group::commit::{CommitPartition, CommitRequest, CommitTopic, FetchTopic};
 use crate::group::coordinator::GroupCoordinator;
 use crate::group::record::Record as GroupRecord;
@@ -153,8 +155,19 @@ enum Outgoing {
     Ended(usize, Outcome, Result<Identity, E>),
 }
 
+/// The markers of one decided transaction, as the task that writes them has them.
+struct Completing {
+    markers: Markers,
+    left: Vec<NamedPartition>,
+    has_turn: bool,
+    /// Its coordinator has ended: what it has sent may still arrive.
+    is_orphan: bool,
+}
+
 #[derive(Debug, Default)]
 struct Counts {
+    reloads: u64,
+    orphans: u64,
     committed: u64,
     aborted: u64,
     crashes: u64,
@@ -174,7 +187,8 @@ struct World {
     durable: usize,
     clients: Vec<Client>,
     outgoing: Vec<(usize, Outgoing)>,
-    completing: Vec<(Markers, Vec<NamedPartition>)>,
+    completing: Vec<Completing>,
+    turns: Turns,
     logs: Vec<Log>,
     group: GroupCoordinator,
     /// What became of each transaction, wherever it is known first.
@@ -207,6 +221,7 @@ impl World {
             clients: (0..CLIENTS).map(|number| client(number, prng)).collect(),
             outgoing: Vec::new(),
             completing: Vec::new(),
+            turns: Turns::default(),
             logs: (0..=GROUP).map(|_| Log::new()).collect(),
             group: GroupCoordinator::new(GroupSettings::default()),
             outcomes: BTreeMap::new(),
@@ -232,7 +247,8 @@ impl World {
                 let index = i32::try_from(prng.below(3)).expect("small");
                 self.log(index).sync();
             }
-            990..=997 => self.pass(i64::try_from(prng.below(8_000)).expect("small")),
+            990 => self.reload(prng),
+            991..=997 => self.pass(i64::try_from(prng.below(8_000)).expect("small")),
             _ => self.crash(prng),
         }
         self.check();
@@ -428,8 +444,9 @@ impl World {
         let ready: Vec<_> =
             self.bench.markers.extract_if(.., |(needs, _)| *needs <= durable).collect();
         for (_, markers) in ready {
-            let partitions = markers.partitions.clone();
-            self.completing.push((markers, partitions));
+            let left = markers.partitions.clone();
+            let (has_turn, is_orphan) = (false, false);
+            self.completing.push(Completing { markers, left, has_turn, is_orphan });
         }
     }
 
@@ -505,20 +522,60 @@ impl World {
             return;
         }
         let which = prng.index(self.completing.len());
-        let (markers, left) = &mut self.completing[which];
-        let markers = markers.clone();
-        let Some(at) = left.last().cloned() else {
-            self.completing.swap_remove(which);
-            return self.bench.run(|core, now, step| {
-                core.markers_written(now, &markers.id, markers.producer, step);
-            });
-        };
+        let task = &mut self.completing[which];
+        if task.is_orphan && prng.chance(90) {
+            return; // what it has sent is held up
+        }
+        let markers = task.markers.clone();
+        task.has_turn = task.has_turn || self.turns.take(&markers.id);
+        if !task.has_turn {
+            return;
+        }
+        if !task.is_orphan && prng.chance(10) {
+            return self.reload(prng);
+        }
+        if task.left.is_empty() {
+            let is_orphan = self.completing.swap_remove(which).is_orphan;
+            self.turns.end(&markers.id);
+            if !is_orphan {
+                self.bench.run(|core, now, step| {
+                    core.markers_written(now, &markers.id, markers.producer, step);
+                });
+            }
+            return;
+        }
+        let place = prng.index(task.left.len());
+        let at = task.left[place].clone();
+        self.counts.orphans += u64::from(task.is_orphan);
         self.mark(&markers, at.partition.0);
         let again = prng.chance(10); // the answer is lost
         self.counts.markers_again += u64::from(again);
         if !again {
             self.log(at.partition.0).sync(); // it is answered when it is durable
-            self.completing[which].1.pop();
+            self.completing[which].left.swap_remove(place);
+        }
+    }
+
+    /// The transaction coordinator cannot store something, ends, and is loaded again.
+    fn reload(&mut self, prng: &mut Prng) {
+        self.counts.reloads += 1;
+        self.outgoing.clear();
+        let staged = self.bench.log.len() - self.durable;
+        self.durable += prng.index(staged + 1);
+        self.bench.crash(self.durable);
+        for at in 0..CLIENTS {
+            self.clients[at].waits = false;
+            if let Some(Writing::Joining) = self.clients[at].writing {
+                self.fail_write(at);
+            }
+        }
+        for mut task in std::mem::take(&mut self.completing) {
+            if task.has_turn && (task.is_orphan || prng.chance(70)) {
+                task.is_orphan = true;
+                self.completing.push(task);
+            } else if task.has_turn {
+                self.turns.end(&task.markers.id); // it had sent nothing
+            }
         }
     }
 
@@ -561,6 +618,7 @@ impl World {
         self.counts.crashes += 1;
         self.outgoing.clear();
         self.completing.clear();
+        self.turns = Turns::default();
         self.bench.crash(self.durable);
         for log in &mut self.logs {
             log.crash(prng);
@@ -715,13 +773,18 @@ fn transactions_are_whole_everywhere_and_end() {
         all.markers_again += counts.markers_again;
         all.impatient += counts.impatient;
         all.late_refused += counts.late_refused;
+        all.reloads += counts.reloads;
+        all.orphans += counts.orphans;
     }
     if std::env::var("YEOUL_SEED").is_ok() {
         return;
     }
     let Counts { committed, aborted, crashes, guards_used_up, guarded, .. } = all;
     let Counts { refused, timed_out, offsets_committed, held_back, markers_again, .. } = all;
-    let Counts { impatient, late_refused, .. } = all;
+    let Counts { impatient, late_refused, reloads, orphans, .. } = all;
+    for count in [reloads, orphans] {
+        assert!(count > 10, "vacuous: {all:?}");
+    }
     for count in [committed, aborted, crashes, guards_used_up, guarded] {
         assert!(count > 10, "vacuous: {all:?}");
     }

@@ -314,7 +314,11 @@ impl Families<'_, '_> {
         self.gauge(&family, |m| m.holding.coordinators_loading)?;
         let words = "Partitions whose oldest transaction is open 5 minutes longer than any may be";
         let family = ("partitions_with_late_transactions", words, None);
-        self.gauge(&family, |m| m.holding.late_transactions)
+        self.gauge(&family, |m| m.holding.late_transactions)?;
+        let family = ("kafka_transactional_ids", "Ids that transaction coordinators know", None);
+        self.gauge(&family, |m| m.holding.transactional_ids)?;
+        let family = ("kafka_transactions_open", "Transactions that are open", None);
+        self.gauge(&family, |m| m.holding.open_transactions)
     }
 
     fn group_lags(&mut self) -> fmt::Result {

@@ -156,6 +156,10 @@ pub struct HoldingMetrics {
     pub late_transactions: u64,
     /// Gauge: whose appends are refused for want of space: 0 nobody's, 1 clients', 2 all.
     pub space_alert: u64,
+    /// Gauge: transactional ids that coordinators know.
+    pub transactional_ids: u64,
+    /// Gauge: transactions that are open, by their coordinators.
+    pub open_transactions: u64,
 }
 
 /// Everything one shard counts.
@@ -225,6 +229,8 @@ impl ShardMetrics {
         self.holding.coordinators_loading += other.holding.coordinators_loading;
         self.holding.late_transactions += other.holding.late_transactions;
         self.holding.space_alert = self.holding.space_alert.max(other.holding.space_alert);
+        self.holding.transactional_ids += other.holding.transactional_ids;
+        self.holding.open_transactions += other.holding.open_transactions;
     }
 }
 

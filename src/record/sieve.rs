@@ -10,6 +10,11 @@
 //!   S2  Every record that stays keeps its bytes, but for the timestamp delta where the base
 //!       timestamp becomes the delete horizon; its time stays the same.
 //!
+//!   S3  A walk goes on from where it was left, and one step of it looks at about [`STEP_BYTES`].
+//!
+//! A batch is opened, then walked in steps, between which the caller may let others run; opening
+//! and rebuilding may take long, and may be done on another thread.
+//!
 //! Working memory is kept between batches. Per record: none is allocated, its bytes are copied once
 //! (twice where a horizon is set), if it stays.
 //!
@@ -28,6 +33,9 @@ use crate::record::varint::{bytes_of_i64, put_i64, take_i32, take_i64};
 
 /// Most bytes that a batch may unpack to: no produce request with usual limits packs more.
 pub const UNPACKED_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of records that one step looks at, and its last record more.
+pub const STEP_BYTES: usize = 128 << 10;
 
 /// A batch that passed its checksum and cannot be taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,74 +63,128 @@ pub struct Left {
     pub max_timestamp: Timestamp,
 }
 
+impl Default for Left {
+    fn default() -> Left {
+        Left { count: 0, has_tombstone: false, max_timestamp: Timestamp::NONE }
+    }
+}
+
 /// Takes batches apart and puts what is left together again.
 #[derive(Debug, Default)]
 pub struct Sieve {
     decompressor: Decompressor,
     unpacked: Vec<u8>,
-    /// Bytes of the records that stay, of the last batch that was sifted.
+    /// Whether the records of the batch that is open are in `unpacked`, and not in the batch.
+    was_packed: bool,
+    /// Where the walk is: bytes and records.
+    at: usize,
+    found: i32,
+    /// Bytes of the records that stay, as far as the walk has come.
     kept: Vec<u8>,
+    left: Left,
     moved: Vec<u8>,
 }
 
 impl Sieve {
-    /// Shows each record with its offset to `see`, until it says to stop. Errors: [`BadBatch`].
-    pub fn each(
-        &mut self,
-        batch: &Batch<'_>,
-        mut see: impl FnMut(Offset, &Record<'_>) -> bool,
-    ) -> Result<(), BadBatch> {
-        let base = batch.header().base_offset();
-        let payload = unpack(&mut self.decompressor, &mut self.unpacked, batch)?;
-        for record in Records::new(payload, batch.header().record_count()) {
-            let record = record.map_err(|_| BadBatch { base_offset: base })?;
-            if !see(base.plus(i64::from(record.offset_delta)), &record) {
-                break;
-            }
+    /// Opens a batch: its records are unpacked, and the walk stands before the first.
+    /// Errors: [`BadBatch`].
+    pub fn open(&mut self, batch: &Batch<'_>) -> Result<(), BadBatch> {
+        let header = batch.header();
+        let bad = BadBatch { base_offset: header.base_offset() };
+        let codec = header.attributes().codec().map_err(|_| bad)?;
+        self.was_packed = codec != Codec::None && !batch.payload().is_empty();
+        (self.at, self.found, self.left) = (0, 0, Left::default());
+        self.kept.clear();
+        if self.was_packed {
+            let (payload, unpacked) = (batch.payload(), &mut self.unpacked);
+            self.decompressor
+                .decompress(codec, payload, UNPACKED_BYTES_MAX, unpacked)
+                .map_err(|_| bad)?;
         }
         Ok(())
     }
 
-    /// Keeps the records of `batch` that `keep` says, for [`Sieve::rebuild`]. Errors: [`BadBatch`].
+    /// Shows the next records of the batch that is open with their offsets to `see`, until it says
+    /// to stop, or the step ends. Returns whether there are more. Errors: [`BadBatch`].
+    pub fn each(
+        &mut self,
+        batch: &Batch<'_>,
+        mut see: impl FnMut(Offset, &Record<'_>) -> bool,
+    ) -> Result<bool, BadBatch> {
+        self.step(batch, |offset, record, _| match see(offset, record) {
+            true => Onward::Pass,
+            false => Onward::Stop,
+        })
+    }
+
+    /// Keeps those of the next records of the batch that is open that `keep` says, for
+    /// [`Sieve::rebuild`], until the step ends. Returns whether there are more.
+    /// Errors: [`BadBatch`].
     pub fn sift(
         &mut self,
         batch: &Batch<'_>,
         mut keep: impl FnMut(Offset, &Record<'_>) -> bool,
-    ) -> Result<Left, BadBatch> {
-        let header = batch.header();
-        let (base, base_timestamp) = (header.base_offset(), header.base_timestamp());
-        let payload = unpack(&mut self.decompressor, &mut self.unpacked, batch)?;
-        let mut left = Left { count: 0, has_tombstone: false, max_timestamp: Timestamp::NONE };
-        self.kept.clear();
-        let mut records = Records::new(payload, header.record_count());
-        loop {
-            let before = payload.len() - records.rest().len();
-            let Some(record) = records.next() else { break };
-            let record = record.map_err(|_| BadBatch { base_offset: base })?;
-            if !keep(base.plus(i64::from(record.offset_delta)), &record) {
-                continue;
+    ) -> Result<bool, BadBatch> {
+        let base_timestamp = batch.header().base_timestamp();
+        let (mut left, mut kept) = (self.left, std::mem::take(&mut self.kept));
+        let more = self.step(batch, |offset, record, bytes| {
+            if keep(offset, record) {
+                kept.extend_from_slice(bytes);
+                left.count += 1;
+                left.has_tombstone |= record.value.is_none();
+                let time = base_timestamp.0.saturating_add(record.timestamp_delta);
+                left.max_timestamp = left.max_timestamp.max(Timestamp(time));
             }
-            let after = payload.len() - records.rest().len();
-            self.kept.extend_from_slice(&payload[before..after]);
-            left.count += 1;
-            left.has_tombstone |= record.value.is_none();
-            let time = base_timestamp.0.saturating_add(record.timestamp_delta);
-            left.max_timestamp = left.max_timestamp.max(Timestamp(time));
-        }
-        Ok(left)
+            Onward::Pass
+        });
+        (self.left, self.kept) = (left, kept);
+        more
     }
 
-    /// Appends to `out` the batch that [`Sieve::sift`] was last given, with what it kept; with
+    /// What [`Sieve::sift`] has kept of the batch that is open.
+    pub fn left(&self) -> Left {
+        self.left
+    }
+
+    /// Bytes of the records that [`Sieve::sift`] has kept of it.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Walks on for one step (S3).
+    fn step(
+        &mut self,
+        batch: &Batch<'_>,
+        mut look: impl FnMut(Offset, &Record<'_>, &[u8]) -> Onward,
+    ) -> Result<bool, BadBatch> {
+        let header = batch.header();
+        let base = header.base_offset();
+        let payload = if self.was_packed { &self.unpacked[..] } else { batch.payload() };
+        let claimed = header.record_count().saturating_sub(self.found);
+        let mut records = Records::new(&payload[self.at..], claimed);
+        let end = self.at.saturating_add(STEP_BYTES);
+        loop {
+            let before = self.at;
+            if before >= end {
+                return Ok(true);
+            }
+            let Some(record) = records.next() else { return Ok(false) };
+            let record = record.map_err(|_| BadBatch { base_offset: base })?;
+            self.at = payload.len() - records.rest().len();
+            self.found += 1;
+            let offset = base.plus(i64::from(record.offset_delta));
+            if let Onward::Stop = look(offset, &record, &payload[before..self.at]) {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Appends to `out` the batch that is open and has been sifted, with what was kept; with
     /// `horizon`, marked with that delete horizon.
     ///
     /// Panics: if nothing was kept ([`put_empty`] is for that), our own bug.
-    pub fn rebuild(
-        &mut self,
-        info: &BatchInfo,
-        left: &Left,
-        horizon: Option<Timestamp>,
-        out: &mut Vec<u8>,
-    ) {
+    pub fn rebuild(&mut self, info: &BatchInfo, horizon: Option<Timestamp>, out: &mut Vec<u8>) {
+        let left = self.left;
         assert!(left.count > 0, "a batch without records is written by put_empty");
         let max_timestamp = match info.attributes.timestamp_type() {
             TimestampType::CreateTime => left.max_timestamp,
@@ -149,6 +211,12 @@ impl Sieve {
         compress(codec, records, out);
         batch::seal(&mut out[start..]);
     }
+}
+
+/// Whether a walk goes on behind a record.
+enum Onward {
+    Pass,
+    Stop,
 }
 
 /// Appends to `out` the header of a batch without any records.
@@ -179,25 +247,6 @@ fn fields_of(info: &BatchInfo) -> HeaderFields {
         producer_epoch: info.producer_epoch,
         base_sequence: info.base_sequence,
         record_count: 0,
-    }
-}
-
-fn unpack<'a>(
-    decompressor: &mut Decompressor,
-    unpacked: &'a mut Vec<u8>,
-    batch: &Batch<'a>,
-) -> Result<&'a [u8], BadBatch> {
-    let header = batch.header();
-    let bad = BadBatch { base_offset: header.base_offset() };
-    match header.attributes().codec().map_err(|_| bad)? {
-        Codec::None => Ok(batch.payload()),
-        _ if batch.payload().is_empty() => Ok(batch.payload()),
-        codec => {
-            let unpack =
-                decompressor.decompress(codec, batch.payload(), UNPACKED_BYTES_MAX, unpacked);
-            unpack.map_err(|_| bad)?;
-            Ok(unpacked)
-        }
     }
 }
 
@@ -252,13 +301,72 @@ mod tests {
         batch.verify_crc().unwrap();
         let base = batch.header().base_timestamp().0;
         let mut all = Vec::new();
-        let each = sieve.each(&batch, |offset, record| {
+        let mut see = |offset: Offset, record: &Record<'_>| {
             assert_eq!((record.key, record.headers.count()), (Some(&b"key"[..]), 1));
             all.push((offset.0, base + record.timestamp_delta, record.value.map(<[u8]>::to_vec)));
             true
-        });
-        each.unwrap();
+        };
+        sieve.open(&batch).unwrap();
+        while sieve.each(&batch, &mut see).unwrap() {}
         all
+    }
+
+    /// Sifts the whole batch; the steps that it took, and what is left.
+    fn sift(
+        sieve: &mut Sieve,
+        batch: &Batch<'_>,
+        mut keep: impl FnMut(Offset) -> bool,
+    ) -> Result<(usize, Left), BadBatch> {
+        sieve.open(batch)?;
+        let mut steps = 1;
+        while sieve.sift(batch, |offset, _| keep(offset))? {
+            steps += 1;
+        }
+        Ok((steps, sieve.left()))
+    }
+
+    #[test]
+    fn a_large_batch_is_walked_in_steps_and_comes_out_the_same() {
+        const COUNT: i64 = 1_000;
+        let value = |at: i64| [u8::try_from(at % 251).unwrap(); 500];
+        for codec in [Codec::None, Codec::Zstd] {
+            let mut builder = BatchBuilder::new(codec);
+            for at in 0..COUNT {
+                let (timestamp, headers) = (Timestamp(1_000 + at), &[("h", None)][..]);
+                let value = value(at);
+                let record =
+                    NewRecord { timestamp, key: Some(b"key"), value: Some(&value), headers };
+                builder.push(&record).unwrap();
+            }
+            let bytes = builder.build();
+            let batch = Batch::first(&bytes).unwrap();
+            let mut sieve = Sieve::default();
+            let (steps, left) = sift(&mut sieve, &batch, |offset| offset.0 % 2 == 1).unwrap();
+            assert_eq!((steps, left.count), (4, 500), "of 128 KiB each");
+            assert_eq!(left.max_timestamp, Timestamp(1_000 + COUNT - 1));
+            let mut out = Vec::new();
+            sieve.rebuild(&batch.info().unwrap(), None, &mut out);
+            let odd = (0..COUNT).filter(|at| at % 2 == 1);
+            let want: Vec<_> = odd.map(|at| (at, 1_000 + at, Some(value(at).to_vec()))).collect();
+            assert_eq!(read(&mut sieve, &out), want);
+        }
+    }
+
+    #[test]
+    fn a_walk_that_was_stopped_goes_on_behind_that_record() {
+        let bytes = built(Codec::None);
+        let batch = Batch::first(&bytes).unwrap();
+        let mut sieve = Sieve::default();
+        sieve.open(&batch).unwrap();
+        let mut seen = Vec::new();
+        while sieve
+            .each(&batch, |offset, _| {
+                seen.push(offset.0);
+                false
+            })
+            .unwrap()
+        {}
+        assert_eq!(seen, [40, 41, 42, 43]);
     }
 
     #[test]
@@ -273,9 +381,9 @@ mod tests {
                     let batch = Batch::first(&bytes).unwrap();
                     let info = batch.info().unwrap();
                     let keep = |offset: i64| kept & 1 << (offset - 40) != 0;
-                    let left = sieve.sift(&batch, |offset, _| keep(offset.0)).unwrap();
+                    let (_, left) = sift(&mut sieve, &batch, |offset| keep(offset.0)).unwrap();
                     let mut out = vec![9; 5];
-                    sieve.rebuild(&info, &left, horizon, &mut out);
+                    sieve.rebuild(&info, horizon, &mut out);
                     let want: Vec<_> = all.iter().filter(|r| keep(r.0)).cloned().collect();
                     assert_eq!(read(&mut sieve, &out[5..]), want, "{codec:?} {kept:b}");
                     let new = Batch::first(&out[5..]).unwrap().info().unwrap();
@@ -308,8 +416,8 @@ mod tests {
         let empty = Batch::first(&out).unwrap().info().unwrap();
         let (ours, theirs) = (empty.last_sequence, info.last_sequence);
         assert_eq!((ours, empty.last_offset, empty.record_count), (theirs, info.last_offset, 0));
-        let left = sieve.sift(&Batch::first(&out).unwrap(), |_, _| true).unwrap();
-        assert_eq!(left.count, 0);
+        let left = sift(&mut sieve, &Batch::first(&out).unwrap(), |_| true).unwrap();
+        assert_eq!(left, (1, Left::default()));
     }
 
     #[test]
@@ -319,7 +427,7 @@ mod tests {
             batch::set_codec(&mut bytes, codec);
             batch::seal(&mut bytes);
             let batch = Batch::first(&bytes).unwrap();
-            let sifted = Sieve::default().sift(&batch, |_, _| true);
+            let sifted = sift(&mut Sieve::default(), &batch, |_| true);
             assert_eq!(sifted, Err(BadBatch { base_offset: Offset(40) }), "{codec:?}");
         }
     }

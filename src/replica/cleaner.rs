@@ -191,6 +191,10 @@ impl Pace for Throttle<'_> {
         tasks::yield_if_needed().await;
     }
 
+    async fn apart<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> T {
+        tasks::spawn_blocking(call).await
+    }
+
     async fn spent(&self, spent: Spent) {
         cleaning::moved(spent.read, spent.written);
         let settings = self.settings.get();

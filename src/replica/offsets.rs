@@ -53,9 +53,11 @@ async fn look_up(replica: &Replica, query: &OffsetQuery) -> Result<OffsetFound, 
         OffsetSpec::Earliest => Ok(at(log_start, epoch_at(replica, log_start))),
         OffsetSpec::Tiered => Ok(NOTHING),
         OffsetSpec::MaxTimestamp => {
-            let batch = replica.log.batch_with_max_timestamp(end).await;
+            let batch = replica.log.batch_with_max_timestamp().await;
             let batch = batch.map_err(|_| ReadFailure::Storage)?;
             let found = batch.and_then(|batch| record_at(&batch, batch.info.max_timestamp, end));
+            // The newest of the whole log, or nothing while it may not be read: as Kafka has it.
+            let found = found.filter(|(offset, _)| *offset < end);
             Ok(found.map_or(NOTHING, |found| with_epoch(replica, found)))
         }
         OffsetSpec::At(time) => at_time(replica, time, end).await,

@@ -89,12 +89,12 @@ impl<D: Directory> Log<D> {
         }
     }
 
-    /// The first batch with the largest timestamp of the log; `None` if it is empty.
-    /// Errors: `Damaged`, `Offline`.
-    pub async fn batch_with_max_timestamp(&self, upto: Offset) -> Result<Option<Found>, LogError> {
+    /// The first batch with the largest timestamp of the log, as far as it has been appended;
+    /// `None` if it is empty. Errors: `Damaged`, `Offline`.
+    pub async fn batch_with_max_timestamp(&self) -> Result<Option<Found>, LogError> {
         loop {
             let replaced = self.inner.replaced();
-            let found = self.inner.find_latest(self.log_start(), upto).await;
+            let found = self.inner.find_latest(self.log_start(), self.log_end()).await;
             if replaced == self.inner.replaced() {
                 return found;
             }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    FindCoordinatorRequest, GroupId, OffsetCommitRequest, OffsetFetchRequest,
-    offset_commit_request, offset_fetch_request,
+    AddPartitionsToTxnRequest, EndTxnRequest, FindCoordinatorRequest, GroupId,
+    InitProducerIdRequest, OffsetCommitRequest, OffsetFetchRequest, ProducerId, TransactionalId,
+    add_partitions_to_txn_request, offset_commit_request, offset_fetch_request,
 };
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records::{
@@ -24,6 +25,7 @@ use crate::wire::{Connection, NOBODY, batch_of, fetch_of, is_retriable, topic_na
 const PATIENCE: Duration = Duration::from_secs(60);
 const TOPIC: &str = "newest";
 const KEYS: u32 = 500;
+const CONCURRENT_TRANSACTIONS: i16 = 51;
 const INVALID_RECORD: i16 = 87;
 
 type Values = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -248,5 +250,100 @@ fn the_topic_of_committed_offsets_shrinks_and_is_loaded_again() {
     assert_eq!(committed(&mut connection), commits - 1);
     commit(&mut connection, 7);
     assert_eq!(committed(&mut connection), 7);
+    broker.assert_alive();
+}
+
+/// So long an id that its records fill segments.
+fn transactional_id() -> TransactionalId {
+    TransactionalId(StrBytes::from_string("i".repeat(10_000)))
+}
+
+/// What `step` gives once its error code is not one that passes.
+fn until_done<T>(mut step: impl FnMut() -> (i16, T)) -> T {
+    wait_for("the transaction coordinator", || {
+        let (code, value) = step();
+        let passes = is_retriable(code) || code == CONCURRENT_TRANSACTIONS;
+        assert!(code == 0 || passes, "error {code}");
+        (code == 0).then_some(value)
+    })
+}
+
+fn init(connection: &mut Connection) -> (ProducerId, i16) {
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(Some(transactional_id()))
+        .with_transaction_timeout_ms(60_000)
+        .with_producer_id(ProducerId(-1))
+        .with_producer_epoch(-1);
+    until_done(|| {
+        let answer = connection.ask(&request, 4);
+        (answer.error_code, (answer.producer_id, answer.producer_epoch))
+    })
+}
+
+fn add(connection: &mut Connection, who: (ProducerId, i16)) {
+    let topic = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+        .with_name(topic_name(TOPIC))
+        .with_partitions(vec![0]);
+    let request = AddPartitionsToTxnRequest::default()
+        .with_v3_and_below_transactional_id(transactional_id())
+        .with_v3_and_below_producer_id(who.0)
+        .with_v3_and_below_producer_epoch(who.1)
+        .with_v3_and_below_topics(vec![topic]);
+    until_done(|| {
+        let answer = connection.ask(&request, 3);
+        let results = &answer.results_by_topic_v3_and_below[0].results_by_partition;
+        (results[0].partition_error_code, ())
+    });
+}
+
+fn transaction(connection: &mut Connection, who: (ProducerId, i16)) {
+    add(connection, who);
+    let request = EndTxnRequest::default()
+        .with_transactional_id(transactional_id())
+        .with_producer_id(who.0)
+        .with_producer_epoch(who.1)
+        .with_committed(true);
+    until_done(|| (connection.ask(&request, 3).error_code, ()));
+}
+
+#[test]
+fn the_topic_of_transactions_shrinks_and_is_loaded_again() {
+    let mut broker = Broker::with(Options::set(&[
+        "log.cleaner.backoff.ms=50",
+        "log.cleaner.min.cleanable.ratio=0.1",
+        "transaction.state.log.num.partitions=1",
+        "transaction.state.log.segment.bytes=1048576",
+    ]));
+    let mut connection = broker.connect();
+    assert_eq!(connection.create_topic(TOPIC, 1, &[]), 0);
+    until_done(|| {
+        let request =
+            FindCoordinatorRequest::default().with_key(transactional_id().0).with_key_type(1);
+        (connection.ask(&request, 3).error_code, ())
+    });
+    let first = init(&mut connection);
+    for _ in 0..100 {
+        transaction(&mut connection, first); // three records of 10 kB each
+    }
+    add(&mut connection, first);
+    // All but the segment that grows goes down to one record.
+    let most = f64::from(1_100_000);
+    wait_for("a pass", || {
+        let bytes = broker.metric(&["yeoul_storage_log_bytes"]);
+        (bytes < most).then_some(())
+    });
+    let holds = |broker: &Broker| {
+        ["kafka_transactional_ids", "kafka_transactions_open"].map(|name| broker.metric(&[name]))
+    };
+    assert_eq!(holds(&broker), [1.0, 1.0]);
+    broker.kill();
+    broker.restart();
+    let mut connection = broker.connect();
+    // What is open was read, too: a new producer has it aborted, and is the same with a later epoch.
+    let second = init(&mut connection);
+    assert_eq!(second.0, first.0);
+    assert!(second.1 > first.1, "{first:?} was there before {second:?}");
+    transaction(&mut connection, second);
+    wait_for("the end of it", || (holds(&broker) == [1.0, 0.0]).then_some(()));
     broker.assert_alive();
 }

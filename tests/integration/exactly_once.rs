@@ -277,6 +277,46 @@ fn a_v2_transaction_is_seen_whole_or_never() {
     assert_eq!((aborted(at, 0), aborted(at, 1)), (vec![3], vec![]));
 }
 
+/// Positions that are more than one batch holds: UNKNOWN_SERVER_ERROR of all of them, as Kafka 4.3.1
+/// answers. None of them is taken, and the transaction goes on.
+#[test]
+fn positions_that_do_not_fit_one_batch_are_refused_together() {
+    const UNKNOWN_SERVER_ERROR: i16 = -1;
+    let (_broker, mut connection) = begin(&["offset.metadata.max.bytes=2000000"]);
+    let at = &mut connection;
+    let who = init(at, 60_000);
+    let partition = |(index, bytes): (i32, usize)| {
+        txn_offset_commit_request::TxnOffsetCommitRequestPartition::default()
+            .with_partition_index(index)
+            .with_committed_offset(7)
+            .with_committed_metadata(Some(StrBytes::from_string("m".repeat(bytes))))
+    };
+    let mut commit = |notes: [usize; 2]| {
+        let topic = txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+            .with_name(topic_name(TOPIC))
+            .with_partitions([0, 1].into_iter().zip(notes).map(partition).collect());
+        let request = TxnOffsetCommitRequest::default()
+            .with_transactional_id(id())
+            .with_group_id(GroupId(text(GROUP)))
+            .with_producer_id(ProducerId(who.0))
+            .with_producer_epoch(who.1)
+            .with_generation_id(-1)
+            .with_topics(vec![topic]);
+        let (_, codes) = until_final(|| {
+            let answer = at.ask(&request, 5);
+            let codes: Vec<i16> =
+                answer.topics[0].partitions.iter().map(|one| one.error_code).collect();
+            (codes[0], codes)
+        });
+        codes
+    };
+    assert_eq!(commit([600_000, 600_000]), [UNKNOWN_SERVER_ERROR; 2]);
+    assert_eq!(commit([20, 900_000]), [0; 2]);
+    let next = end(at, who, true, 5);
+    assert_eq!(stable_position(at), 7);
+    assert_eq!(commit_offset(at, next, 8, -1, 5), 0);
+}
+
 /// P101, P102: transactions v1. What the client has not added is refused, as its version has it.
 #[test]
 fn a_v1_transaction_is_verified_before_its_first_write() {

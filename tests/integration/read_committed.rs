@@ -119,9 +119,14 @@ fn read(connection: &mut Connection, partition: i32, offset: i64) -> Committed {
 }
 
 fn latest(connection: &mut Connection, partition: i32, isolation: i8) -> i64 {
+    offset_of(connection, partition, -1, isolation)
+}
+
+/// What ListOffsets says to `timestamp`.
+fn offset_of(connection: &mut Connection, partition: i32, timestamp: i64, isolation: i8) -> i64 {
     let asked = list_offsets_request::ListOffsetsPartition::default()
         .with_partition_index(partition)
-        .with_timestamp(-1);
+        .with_timestamp(timestamp);
     let asked = list_offsets_request::ListOffsetsTopic::default()
         .with_name(topic_name(TOPIC))
         .with_partitions(vec![asked]);
@@ -129,7 +134,56 @@ fn latest(connection: &mut Connection, partition: i32, isolation: i8) -> i64 {
         .with_replica_id((-1).into())
         .with_isolation_level(isolation)
         .with_topics(vec![asked]);
-    connection.ask(&request, 6).topics[0].partitions[0].offset
+    connection.ask(&request, 7).topics[0].partitions[0].offset
+}
+
+/// One record of that time in no transaction, of so many bytes.
+fn at_time(timestamp: i64, bytes: usize) -> Bytes {
+    let record = Record {
+        transactional: false,
+        control: false,
+        delete_horizon: false,
+        partition_leader_epoch: NO_PARTITION_LEADER_EPOCH,
+        producer_id: -1,
+        producer_epoch: -1,
+        timestamp_type: TimestampType::Creation,
+        offset: 0,
+        sequence: -1,
+        timestamp,
+        key: None,
+        value: Some(vec![b'v'; bytes].into()),
+        headers: Default::default(),
+    };
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
+    let mut batch = BytesMut::new();
+    RecordBatchEncoder::encode(&mut batch, &[record], &options).expect("the batch encodes");
+    batch.freeze()
+}
+
+/// KIP-734: the newest record of the whole log, or none while it may not be read; never the newest
+/// of what may be read. Answers as Kafka 4.3.1 gave them, whichever segment the record is in.
+#[test]
+fn the_newest_record_is_none_while_readers_of_committed_records_may_not_see_it() {
+    const MAX_TIMESTAMP: i64 = -3;
+    let broker = Broker::with(Options::set(&["transaction.partition.verification.enable=false"]));
+    let mut connection = broker.connect();
+    let at = &mut connection;
+    let settings = [("segment.bytes", "1048576"), ("retention.ms", "-1")];
+    assert_eq!(at.create_topic(TOPIC, 1, &settings), 0);
+    let newest = |at: &mut Connection| {
+        [0, READ_COMMITTED].map(|isolation| offset_of(at, 0, MAX_TIMESTAMP, isolation))
+    };
+    assert_eq!(newest(at), [-1, -1]);
+    assert_eq!(at.produce(TOPIC, 0, at_time(1_700_000_001_000, 600_000)), Ok(0));
+    assert_eq!(newest(at), [0, 0]);
+    let one = (7_001, 0);
+    assert_eq!(produce(at, Some("one"), 0, transactional(one, 0, 1)), Ok(1));
+    assert_eq!(newest(at), [0, 0], "what is open is older");
+    // In the segment after, of which nothing may be read.
+    assert_eq!(at.produce(TOPIC, 0, at_time(1_700_000_002_000, 600_000)), Ok(2));
+    assert_eq!(newest(at), [2, -1]);
+    assert_eq!(end(at, one, true, 1, &[0]), [0]);
+    assert_eq!(newest(at), [3, 3], "the marker has the newest time");
 }
 
 /// P46, P47, P60: readers of committed records stop before what is open, are told what was aborted,

@@ -127,6 +127,7 @@ async fn run(
             Err(commit_code(error, illegal, illegal))
         }
         Ok(Err(Failure::Log(failure))) => Err(offsets_append_code(&failure)),
+        // As Kafka has it, which finds no better name for it.
         Ok(Err(Failure::TooLarge)) => Err(ErrorCode::UnknownServerError),
         Err(unavailable) => Err(told(unavailable_code(unavailable))),
     }

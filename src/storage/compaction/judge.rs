@@ -3,7 +3,7 @@
 //! In:   batches in the order of the log, from its first on; the newest offsets by key; who was
 //!       aborted; the last batch of each producer; the time.
 //! Out:  a verdict on each batch, and its new bytes where they change.
-//! Home: pure; one pass over one log.
+//! Home: one pass over one log; it decides by what it is given, at the pass's pace.
 //!
 //! Invariants
 //!   J1  A record below the mapped end stays only if it has a key and is the newest of it; a
@@ -19,13 +19,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
 use crate::model::ids::{ProducerEpoch, ProducerId};
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
-use crate::record::batch::{Batch, BatchInfo};
-use crate::record::sieve::{BadBatch, Sieve, put_empty};
+use crate::record::batch::BatchInfo;
+use crate::record::sieve::{BadBatch, Left, Sieve, put_empty};
 use crate::storage::compaction::aborted::Aborted;
 use crate::storage::compaction::map::KeyMap;
+use crate::storage::compaction::pass::{Pace, batch_of, open, rebuild};
 
 /// What an active producer wrote last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +91,10 @@ impl Judge<'_> {
     /// Judges the next batch; what it becomes, if it changes, is appended to `out`.
     ///
     /// Errors: [`BadBatch`]; nothing was appended.
-    pub(super) fn judge(
+    pub(super) async fn judge(
         &mut self,
-        batch: &Batch<'_>,
+        pace: &impl Pace,
+        bytes: &Bytes,
         info: &BatchInfo,
         out: &mut Vec<u8>,
     ) -> Result<Verdict, BadBatch> {
@@ -107,18 +111,7 @@ impl Judge<'_> {
             let aborted = self.aborted.holds(info.producer_id, info.base_offset);
             (transactional && aborted, false)
         };
-        let left = {
-            let Judge { map, mapped_end, clock, .. } = self;
-            let past = clock.is_past(info);
-            self.sieve.sift(batch, |offset, record| {
-                if gone || info.attributes.is_control() || offset >= *mapped_end {
-                    return !gone; // J2
-                }
-                let Some(key) = record.key else { return false };
-                let newest = map.get(key).is_none_or(|newest| newest <= offset);
-                newest && (record.value.is_some() || !past) // J1
-            })?
-        };
+        let left = self.sift(pace, bytes, info, gone).await?;
         if left.count == 0 {
             return Ok(match self.is_last_of_producer(info) {
                 true if info.record_count == 0 => Verdict::Keep,
@@ -135,8 +128,35 @@ impl Judge<'_> {
             return Ok(Verdict::Keep);
         }
         let horizon = horizon.then(|| self.clock.horizon());
-        self.sieve.rebuild(info, &left, horizon, out);
+        rebuild(pace, self.sieve, info, horizon, out).await;
         Ok(Verdict::Change)
+    }
+
+    /// Keeps the records of a batch that stay; none of one that is `gone`.
+    async fn sift(
+        &mut self,
+        pace: &impl Pace,
+        bytes: &Bytes,
+        info: &BatchInfo,
+        gone: bool,
+    ) -> Result<Left, BadBatch> {
+        let past = self.clock.is_past(info);
+        open(pace, self.sieve, bytes).await?;
+        loop {
+            let (map, mapped_end) = (self.map, self.mapped_end);
+            let more = self.sieve.sift(&batch_of(bytes), |offset, record| {
+                if gone || info.attributes.is_control() || offset >= mapped_end {
+                    return !gone; // J2
+                }
+                let Some(key) = record.key else { return false };
+                let newest = map.get(key).is_none_or(|newest| newest <= offset);
+                newest && (record.value.is_some() || !past) // J1
+            })?;
+            if !more {
+                return Ok(self.sieve.left());
+            }
+            pace.breathe().await;
+        }
     }
 
     /// Whether the batch is what its producer goes on from (J4).

@@ -13,6 +13,7 @@ use crate::model::time::Timestamp;
 use crate::record::batch::{Batch, BatchInfo, Codec, batches, stamp};
 use crate::record::builder::{BatchBuilder, NewRecord, Producer, end_marker};
 use crate::record::control::{EndMarker, Outcome};
+use crate::record::records::Record;
 use crate::record::sieve::Sieve;
 use crate::storage::compaction::judge::{LastWrite, LastWrites};
 use crate::storage::compaction::pass::{Order, Pace, Spent};
@@ -162,6 +163,21 @@ impl World {
         }
     }
 
+    /// A batch of `count` records of a thousand keys that packing makes no smaller.
+    pub(super) fn write_large(&mut self, log: &SimLog, prng: &mut Prng, count: i64) {
+        let mut builder = BatchBuilder::new(Codec::Zstd);
+        let mut records = Vec::new();
+        for at in 0..count {
+            let key = format!("key-{}", at % 1_000).into_bytes();
+            let (value, time, headers) = (prng.bytes(400), self.now, &[("h", None)][..]);
+            let (timestamp, key_there) = (Timestamp(time), Some(&key[..]));
+            let record = NewRecord { timestamp, key: key_there, value: Some(&value), headers };
+            builder.push(&record).unwrap();
+            records.push(Rec { offset: self.end + at, time, key, value: Some(value) });
+        }
+        self.append(log, builder.build(), records);
+    }
+
     fn append(&mut self, log: &SimLog, mut batch: bytes::BytesMut, records: Vec<Rec>) -> BatchInfo {
         stamp(&mut batch, Offset(self.end), LeaderEpoch(0));
         let bytes = batch.freeze();
@@ -275,6 +291,10 @@ impl Pace for Unhurried {
     async fn breathe(&self) {}
 
     async fn spent(&self, _: Spent) {}
+
+    async fn apart<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> T {
+        call()
+    }
 }
 
 pub(super) fn options(prng: &mut Prng) -> LogOptions {
@@ -348,7 +368,7 @@ pub(super) async fn read_bytes(
 fn written(sieve: &mut Sieve, info: BatchInfo, bytes: Bytes) -> Written {
     let batch = Batch::first(&bytes).expect("a whole batch");
     let mut records = Vec::new();
-    let each = sieve.each(&batch, |offset, record| {
+    let mut see = |offset: Offset, record: &Record<'_>| {
         if !info.attributes.is_control() {
             assert_eq!(record.headers.count(), 1);
             records.push(Rec {
@@ -359,7 +379,8 @@ fn written(sieve: &mut Sieve, info: BatchInfo, bytes: Bytes) -> Written {
             });
         }
         true
-    });
-    each.expect("a good batch");
+    };
+    sieve.open(&batch).expect("a good batch");
+    while sieve.each(&batch, &mut see).expect("a good batch") {}
     Written { info, records, bytes }
 }

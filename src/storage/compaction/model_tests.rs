@@ -9,7 +9,8 @@ use crate::storage::compaction::candidate::Limits;
 use crate::storage::compaction::model::{
     RETENTION_MS, Rec, SimLog, Unhurried, World, Written, open, options, read_all, read_bytes,
 };
-use crate::storage::compaction::pass::Report;
+use crate::storage::compaction::pass::{Pace, Report, Spent};
+use crate::storage::options::LogOptions;
 use crate::testing::disk::{Crash, Disk};
 use crate::testing::prng::Prng;
 use crate::testing::seeds::seeds;
@@ -235,4 +236,49 @@ fn readers_beside_a_pass_see_the_newest_of_each_key() {
         }
     }
     assert!(reads.get() > 20, "vacuous: {} reads", reads.get());
+}
+
+/// Counts what it is asked for.
+#[derive(Default)]
+struct Counted {
+    breaths: Cell<u32>,
+    apart: Cell<u32>,
+}
+
+impl Pace for Counted {
+    async fn breathe(&self) {
+        self.breaths.set(self.breaths.get() + 1);
+    }
+
+    async fn apart<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> T {
+        self.apart.set(self.apart.get() + 1);
+        call()
+    }
+
+    async fn spent(&self, _: Spent) {}
+}
+
+/// P5: others run while one large batch is compacted, and what may take long is done elsewhere.
+#[test]
+fn a_large_batch_does_not_keep_the_shard() {
+    let mut prng = Prng::new(7);
+    let options = LogOptions { segment_bytes: 1 << 20, ..options(&mut prng) };
+    let disk = Disk::new(7);
+    let mut world = World { now: 1_000, ..World::default() };
+    let (mut life, _) = open(&disk, options, world.now, 7).unwrap();
+    let log = life.log.clone();
+    world.write_large(&log, &mut prng, 2_000);
+    world.write_large(&log, &mut prng, 2_000); // in a segment that is still open
+    life.executor.block_on(log.close()).unwrap().unwrap();
+    let (mut life, _) = open(&disk, options, world.now, 7).unwrap();
+    let log = life.log.clone();
+    let (order, pace) = (world.order(Offset(2_000)), Counted::default());
+    let pass = log.compact(&order, &pace);
+    let report = life.executor.block_on(pass).unwrap().unwrap();
+    assert_eq!((report.keys, report.end), (1_000, Offset(2_000)));
+    let read = life.executor.block_on(read_all(&log, 0, 3_000)).unwrap();
+    world.check_sound(&read);
+    assert_eq!(records_below(&read, 2_000), world.survivors(2_000, false));
+    // Twice seven steps of 128 KiB, and what is asked between batches.
+    assert_eq!((pace.apart.get(), pace.breaths.get()), (3, 2 * 6 + 4));
 }

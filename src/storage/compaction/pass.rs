@@ -12,6 +12,8 @@
 //!   P3  Before anything is dropped because a producer has a newer batch, that batch is durable.
 //!   P4  A pass that is given up leaves a whole log: what it has replaced is right by itself, and
 //!       the next pass looks at all of it again.
+//!   P5  The shard is kept for one step of a batch, not for a batch: unpacking and packing what is
+//!       large is done elsewhere, and between steps others run.
 //!
 //! Memory: the map (bounded by the order), the aborted transactions, one window of input and one
 //! write of output. Reads: the dirty segments twice, the others once.
@@ -27,8 +29,8 @@ use crate::io::directory::Directory;
 use crate::io::file::IoError;
 use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::Timestamp;
-use crate::record::batch::{Batch, BatchInfo, HEADER_BYTES};
-use crate::record::sieve::{BadBatch, Sieve, put_empty};
+use crate::record::batch::{Batch, BatchInfo, Codec, HEADER_BYTES};
+use crate::record::sieve::{BadBatch, STEP_BYTES, Sieve, put_empty};
 use crate::storage::compaction::aborted::Aborted;
 use crate::storage::compaction::judge::{Clock, Judge, LastWrites, Verdict};
 use crate::storage::compaction::map::KeyMap;
@@ -46,8 +48,10 @@ pub use crate::storage::compaction::judge::LastWrite;
 /// Lets a pass take its time.
 #[allow(async_fn_in_trait)] // single-threaded by design: no `Send` bound is wanted
 pub trait Pace {
-    /// Called between batches: others may run.
+    /// Called between batches, and between steps of a large one: others may run.
     async fn breathe(&self);
+    /// Runs what may take longer than a shard should be kept, elsewhere if there is elsewhere.
+    async fn apart<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> T;
     /// Called after so much was read and written: waits as long as the rate wants.
     async fn spent(&self, spent: Spent);
 }
@@ -149,6 +153,9 @@ impl std::error::Error for CompactError {}
 
 /// Aborted transactions remembered, and those of one segment more; about 16 MiB.
 const ABORTED_MAX: usize = 1 << 20;
+
+/// A packed batch of so many bytes may unpack to a thousand times as many.
+const PACKED_APART: usize = 8 << 10;
 
 /// One segment that is read.
 #[derive(Clone, Copy)]
@@ -274,15 +281,7 @@ impl<D: Directory, P: Pace> Pass<'_, D, P> {
                     mapped_end = info.end_offset();
                     continue;
                 }
-                let mut full = None;
-                self.sieve.each(&batch_of(&bytes), |offset, record| {
-                    let Some(key) = record.key.filter(|_| offset >= from) else { return true };
-                    if map.put(key, offset).is_err() {
-                        full = Some(offset);
-                    }
-                    full.is_none()
-                })?;
-                if let Some(full) = full {
+                if let Some(full) = self.map_batch(&bytes, from, map).await? {
                     return Ok(full);
                 }
                 mapped_end = info.end_offset();
@@ -290,6 +289,30 @@ impl<D: Directory, P: Pace> Pass<'_, D, P> {
             mapped_end = mapped_end.max(input.end.min(end));
         }
         Ok(mapped_end)
+    }
+
+    /// Maps a batch's keys from `from` on. Returns the offset of the first for which there is no room.
+    async fn map_batch(
+        &mut self,
+        bytes: &Bytes,
+        from: Offset,
+        map: &mut KeyMap,
+    ) -> Result<Option<Offset>, BadBatch> {
+        open(self.pace, &mut self.sieve, bytes).await?;
+        loop {
+            let mut full = None;
+            let more = self.sieve.each(&batch_of(bytes), |offset, record| {
+                let Some(key) = record.key.filter(|_| offset >= from) else { return true };
+                if map.put(key, offset).is_err() {
+                    full = Some(offset);
+                }
+                full.is_none()
+            })?;
+            if full.is_some() || !more {
+                return Ok(full);
+            }
+            self.pace.breathe().await;
+        }
     }
 
     /// The aborted transactions in `[from, end)`, and the end of what they are known for: lower
@@ -385,7 +408,7 @@ impl<D: Directory, P: Pace> Pass<'_, D, P> {
         let before = group.output.bytes();
         while let Some((info, bytes)) = self.next(&mut reader).await? {
             changed.clear();
-            let verdict = judge.judge(&batch_of(&bytes), &info, &mut changed)?;
+            let verdict = judge.judge(self.pace, &bytes, &info, &mut changed).await?;
             // What holds a segment's end is dropped, and put there again.
             let holds_end = info.record_count == 0 && info.end_offset() == input.end;
             group.changed |= match verdict {
@@ -485,7 +508,48 @@ impl<D: Directory, P: Pace> Pass<'_, D, P> {
     }
 }
 
-fn batch_of(bytes: &[u8]) -> Batch<'_> {
+/// Opens a batch, elsewhere if it may take long.
+pub(super) async fn open(
+    pace: &impl Pace,
+    sieve: &mut Sieve,
+    bytes: &Bytes,
+) -> Result<(), BadBatch> {
+    let batch = batch_of(bytes);
+    if bytes.len() < PACKED_APART || batch.header().attributes().codec() == Ok(Codec::None) {
+        return sieve.open(&batch);
+    }
+    let (mut moved, bytes) = (std::mem::take(sieve), bytes.clone());
+    let (back, opened) = pace
+        .apart(move || {
+            let opened = moved.open(&batch_of(&bytes));
+            (moved, opened)
+        })
+        .await;
+    *sieve = back;
+    opened
+}
+
+/// Appends to `out` what was kept of the batch that is open, elsewhere if it may take long.
+pub(super) async fn rebuild(
+    pace: &impl Pace,
+    sieve: &mut Sieve,
+    info: &BatchInfo,
+    horizon: Option<Timestamp>,
+    out: &mut Vec<u8>,
+) {
+    if sieve.kept_bytes() < STEP_BYTES {
+        return sieve.rebuild(info, horizon, out);
+    }
+    let (mut moved, mut into, info) = (std::mem::take(sieve), std::mem::take(out), *info);
+    (*sieve, *out) = pace
+        .apart(move || {
+            moved.rebuild(&info, horizon, &mut into);
+            (moved, into)
+        })
+        .await;
+}
+
+pub(super) fn batch_of(bytes: &[u8]) -> Batch<'_> {
     Batch::first(bytes).expect("a whole batch was read")
 }
 
