@@ -30,7 +30,7 @@ use crate::io::real_directory::RealDirectory;
 use crate::io::real_file::Access;
 use crate::metadata::image::MetadataImage;
 use crate::metrics::shard::ShardMetrics;
-use crate::metrics::{cleaning, commits};
+use crate::metrics::{cleaning, commits, scrubbing};
 use crate::model::ids::ShardId;
 use crate::replica::cleaner;
 use crate::replica::disk_watch::DiskWatch;
@@ -39,6 +39,7 @@ use crate::replica::fetch::Reader;
 use crate::replica::housekeeping::{self, Periods};
 use crate::replica::local::Replica;
 use crate::replica::request::{AppendFailure, ShardReply, ShardRequest};
+use crate::replica::scrubber;
 use crate::replica::serve::Server;
 use crate::replica::table::Replicas;
 use crate::shard::executor::ShardContext;
@@ -90,6 +91,8 @@ struct Main {
     periods: Rc<Cell<Periods>>,
     /// How logs are compacted.
     cleaning: Rc<Cell<cleaner::Settings>>,
+    /// How logs are scrubbed.
+    scrubbing: Rc<Cell<scrubber::Settings>>,
     /// How full its disk is.
     disk_watch: Rc<DiskWatch>,
     /// The order to stop has come.
@@ -133,6 +136,10 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
     let cleaning = Rc::new(Cell::new(cleaning));
     let cleaner = cleaner::run(Rc::clone(&replicas), Rc::clone(&cleaning));
     tasks::spawn(Queue::Background, cleaner);
+    let scrubbing = scrubber::Settings::of(&setup.config, shard.shards);
+    let scrubbing = Rc::new(Cell::new(scrubbing));
+    let scrubber = scrubber::run(Rc::clone(&replicas), Rc::clone(&scrubbing));
+    tasks::spawn(Queue::Background, scrubber);
     watch_directory(&context.mesh, replicas, Rc::clone(&log_shared.fail_stop));
     let doors = Rc::new(Doors::new(Rc::clone(&shard), setup.sockets.clone(), context.stop.clone()));
     let main = Rc::new(Main {
@@ -145,6 +152,7 @@ pub async fn run(context: ShardContext<BrokerLinks>, setup: Setup) {
         log_shared,
         periods,
         cleaning,
+        scrubbing,
         disk_watch,
         stopping: Cell::new(false),
         closed: Event::new(),
@@ -338,6 +346,7 @@ impl Main {
         };
         self.periods.set(periods(&config));
         self.cleaning.set(cleaner::Settings::of(&config, self.shard.shards));
+        self.scrubbing.set(scrubber::Settings::of(&config, self.shard.shards));
         self.disk_watch.max_percent.set(config.disk_use_max_percent);
         *self.driver.config.borrow_mut() = Arc::clone(&config);
         *self.shard.config.borrow_mut() = config;
@@ -352,10 +361,13 @@ impl Main {
         let mut metrics = self.shard.metrics.borrow().clone();
         metrics.commit = commits::counted();
         metrics.cleaner = cleaning::counted();
+        metrics.scrub = scrubbing::counted();
         metrics.reactor = tasks::load();
         let replicas = self.driver.replicas.all();
         metrics.holding.partitions = replicas.len() as u64;
         metrics.holding.log_bytes = replicas.iter().map(|replica| replica.log.bytes()).sum();
+        let quarantined = |replica: &Rc<Replica>| replica.log.quarantined().len() as u64;
+        metrics.holding.quarantined_ranges = replicas.iter().map(quarantined).sum();
         metrics.holding.space_alert = self.log_shared.gate.alert();
         metrics.holding.tail_bytes = self.log_shared.tail.used() as u64;
         let (groups, transactions) = (self.groups.counts(), self.transactions.counts());

@@ -8,6 +8,8 @@
 //!   V2  Batches stand in order: no offset comes twice, no leader epoch goes back.
 //!   V3  The first offset is not below the file's name.
 //!
+//!   V4  A closed segment whose index file has checksums of all its bytes still has these bytes.
+//!
 //! Gaps between offsets are no damage: compaction leaves them.
 #![allow(clippy::disallowed_methods)] // reads files on the main thread of a command
 
@@ -22,9 +24,12 @@ use super::args::{OutputArgs, OutputFormat};
 use super::exit::CliError;
 use super::output::{Row, print_rows};
 use super::record_format::iso_time;
+use crate::model::offset::Offset;
 use crate::record::batch::{Batch, BatchError, BatchInfo, Codec, FRAME_BYTES, HEADER_BYTES};
 use crate::record::compression::{DecompressError, decompress};
 use crate::record::records::{RecordError, Records};
+use crate::storage::checksums::{Checksums, PIECE_BYTES};
+use crate::storage::offset_index::checksums_in;
 
 /// Most bytes that one compressed batch unpacks to.
 const UNPACKED_BYTES_MAX: usize = 1 << 30;
@@ -80,6 +85,7 @@ enum Finding {
     EpochBack { epoch: i32, before: i32 },
     BelowName { base_offset: i64, name: i64 },
     NotZero { position: u64 },
+    Checksum { position: u64 },
 }
 
 impl std::fmt::Display for Finding {
@@ -101,6 +107,10 @@ impl std::fmt::Display for Finding {
             Self::NotZero { position } => {
                 write!(f, "a byte that is not zero at {position}, after the last batch")
             }
+            Self::Checksum { position } => write!(
+                f,
+                "the {PIECE_BYTES} bytes at {position} do not have the checksum they were written with"
+            ),
         }
     }
 }
@@ -281,6 +291,8 @@ fn walk(
     let mut left = file.metadata().map_err(broken)?.len();
     let mut input = BufReader::with_capacity(READ_BYTES, file);
     let mut segment = Segment::new(path);
+    let expected = segment.checksums_beside(path, left);
+    let mut found = Checksums::default();
     let mut bytes = Vec::new();
     loop {
         let read = read_batch(&mut input, left, &mut bytes).map_err(broken)?;
@@ -303,8 +315,10 @@ fn walk(
             }
             ReadBatch::End => None,
         }) else {
+            segment.compare(&found, expected.as_ref());
             return Ok(segment.row);
         };
+        found.add(batch.bytes());
         let length = batch.bytes().len() as u64;
         if let Some(payload) = segment.check(&batch) {
             each(segment.position, &batch, &payload)?;
@@ -387,6 +401,24 @@ impl Segment {
             position: 0,
             name: base_offset_of(path),
             epoch: -1,
+        }
+    }
+
+    /// The checksums in the index file beside the segment, if they are of all its `bytes`: that of
+    /// a segment that still grows is of the past.
+    fn checksums_beside(&self, path: &Path, bytes: u64) -> Option<Checksums> {
+        let index = fs::read(path.with_extension("index")).ok()?;
+        checksums_in(Offset(self.name?), &index).filter(|checksums| checksums.bytes() == bytes)
+    }
+
+    /// Holds the bytes read against what they had when they were written (V4).
+    fn compare(&mut self, found: &Checksums, expected: Option<&Checksums>) {
+        let Some(expected) = expected.filter(|expected| expected.bytes() == found.bytes()) else {
+            return; // what could not be walked over is a finding already
+        };
+        if let Some(piece) = found.first_difference(expected) {
+            let position = piece as u64 * PIECE_BYTES;
+            self.row.findings.push(Finding::Checksum { position }.to_string());
         }
     }
 

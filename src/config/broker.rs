@@ -138,6 +138,10 @@ pub struct BrokerConfig {
     pub max_request_partition_size_limit: i32,
     /// `storage.disk.use.max.percent`, 0 to 100.
     pub disk_use_max_percent: u8,
+    /// `storage.scrub.interval.ms`.
+    pub scrub_interval_ms: u64,
+    /// `storage.scrub.max.bytes.per.second`, of all shards together; 0: there is no scrub.
+    pub scrub_max_bytes_per_second: u64,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration_ms: u64,
     /// `log.retention.check.interval.ms`.
@@ -206,6 +210,8 @@ impl BrokerConfig {
             fetch_session_slots: view.number("max.incremental.fetch.session.cache.slots"),
             max_request_partition_size_limit: view.number("max.request.partition.size.limit"),
             disk_use_max_percent: view.number("storage.disk.use.max.percent"),
+            scrub_interval_ms: view.number("storage.scrub.interval.ms"),
+            scrub_max_bytes_per_second: view.number("storage.scrub.max.bytes.per.second"),
             producer_id_expiration_ms: view.number("producer.id.expiration.ms"),
             log_retention_check_interval_ms: view.number("log.retention.check.interval.ms"),
             socket_request_max_bytes,

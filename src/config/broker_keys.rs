@@ -727,6 +727,24 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     .legal(Legal::Between(0, 100))
     .dynamic(),
     honoured(
+        "storage.scrub.interval.ms",
+        Kind::Long,
+        Some("604800000"),
+        "How often a closed segment is read again and checked.",
+    )
+    .legal(Legal::AtLeast(1))
+    .unit(Unit::Ms)
+    .dynamic(),
+    honoured(
+        "storage.scrub.max.bytes.per.second",
+        Kind::Long,
+        Some("10485760"),
+        "Bytes of closed segments that are read again a second, of all shards together; 0: none.",
+    )
+    .legal(Legal::AtLeast(0))
+    .unit(Unit::Bytes)
+    .dynamic(),
+    honoured(
         "transaction.abort.timed.out.transaction.cleanup.interval.ms",
         Kind::Int,
         Some("10000"),

@@ -140,6 +140,7 @@ impl Collector for Scrape {
         families.records()?;
         families.commits()?;
         families.cleaner()?;
+        families.scrub()?;
         families.reactors()?;
         families.holdings()?;
         families.group_lags()?;
@@ -266,6 +267,18 @@ impl Families<'_, '_> {
         self.gauge(&family, |m| m.cleaner.uncleanable_partitions)?;
         let name = "kafka_log_cleaner_last_run_timestamp_ms";
         self.gauge(&(name, "When work was last looked for", None), |m| m.cleaner.last_run_ms)
+    }
+
+    fn scrub(&mut self) -> fmt::Result {
+        let family = ("storage_scrub_read", "Bytes read by the scrub", Some(Unit::Bytes));
+        self.counter(&family, |m| m.scrub.read_bytes)?;
+        let family = ("storage_scrub_segments", "Segments scrubbed to their end", None);
+        self.counter(&family, |m| m.scrub.segments)?;
+        let family = ("storage_scrub_damaged_ranges", "Damaged ranges the scrub found", None);
+        self.counter(&family, |m| m.scrub.damaged_ranges)?;
+        let words = "Ranges of records on disk that are damaged and not served";
+        let family = ("storage_quarantined_ranges", words, None);
+        self.gauge(&family, |m| m.holding.quarantined_ranges)
     }
 
     fn reactors(&mut self) -> fmt::Result {

@@ -9,6 +9,7 @@ pub mod commits;
 pub mod distribution;
 pub mod group_lag;
 pub mod reactor;
+pub mod scrubbing;
 pub mod shard;
 
 pub mod exposition;

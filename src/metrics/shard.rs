@@ -114,6 +114,17 @@ pub struct CleanerMetrics {
     pub last_run_ms: u64,
 }
 
+/// What the scrub of the shard's logs has read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScrubMetrics {
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Segments read to their end.
+    pub segments: u64,
+    /// Damaged ranges found.
+    pub damaged_ranges: u64,
+}
+
 /// How the shard spends its time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReactorMetrics {
@@ -146,6 +157,8 @@ pub struct HoldingMetrics {
     pub partitions: u64,
     /// Gauge: bytes of logs on disk.
     pub log_bytes: u64,
+    /// Gauge: ranges of records on disk that are damaged and not served.
+    pub quarantined_ranges: u64,
     /// Gauge: bytes of recent records in memory.
     pub tail_bytes: u64,
     /// Gauge: coordinators of groups and transactions that serve.
@@ -179,6 +192,8 @@ pub struct ShardMetrics {
     pub commit: CommitMetrics,
     /// Compaction.
     pub cleaner: CleanerMetrics,
+    /// Scrub.
+    pub scrub: ScrubMetrics,
     /// Time.
     pub reactor: ReactorMetrics,
     /// Holdings.
@@ -221,9 +236,13 @@ impl ShardMetrics {
         merge_fetch(&mut self.fetch, &other.fetch);
         merge_commit(&mut self.commit, &other.commit);
         merge_cleaner(&mut self.cleaner, &other.cleaner);
+        self.scrub.read_bytes += other.scrub.read_bytes;
+        self.scrub.segments += other.scrub.segments;
+        self.scrub.damaged_ranges += other.scrub.damaged_ranges;
         merge_reactor(&mut self.reactor, &other.reactor);
         self.holding.partitions += other.holding.partitions;
         self.holding.log_bytes += other.holding.log_bytes;
+        self.holding.quarantined_ranges += other.holding.quarantined_ranges;
         self.holding.tail_bytes += other.holding.tail_bytes;
         self.holding.coordinators += other.holding.coordinators;
         self.holding.coordinators_loading += other.holding.coordinators_loading;
@@ -310,6 +329,8 @@ mod tests {
             shard.commit.bytes_a_sync.record(4_000);
             shard.reactor.hop_us.record(20);
             shard.cleaner.read_bytes += 5;
+            shard.scrub.damaged_ranges += 2;
+            shard.holding.quarantined_ranges += 3;
             shard.cleaner.max_dirty_percent = latency_us / 10;
             shard.cleaner.uncleanable_partitions = 1;
             shard.reactor.parks += 7;
@@ -332,6 +353,8 @@ mod tests {
         assert_eq!(total.commit.bytes_a_sync.sum(), 8_000);
         assert_eq!((total.cleaner.read_bytes, total.cleaner.uncleanable_partitions), (10, 2));
         assert_eq!((total.cleaner.max_dirty_percent, total.holding.space_alert), (30, 1));
+        let damage = (total.scrub.damaged_ranges, total.holding.quarantined_ranges);
+        assert_eq!(damage, (4, 6));
         assert_eq!((total.reactor.hop_us.count(), total.reactor.parks), (2, 14));
     }
 }

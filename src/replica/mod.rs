@@ -13,6 +13,7 @@ pub mod local;
 pub mod markers;
 pub mod offsets;
 pub mod request;
+pub mod scrubber;
 pub mod serve;
 pub mod table;
 pub mod watch;

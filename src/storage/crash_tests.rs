@@ -18,7 +18,7 @@ use crate::model::offset::{LeaderEpoch, Offset};
 use crate::model::time::Timestamp;
 use crate::record::batch::{BatchInfo, batches};
 use crate::record::control::{EndMarker, Outcome};
-use crate::storage::fixtures::{batch_of, marker, transactional};
+use crate::storage::fixtures::{batch_of, marker, scrub_all, transactional};
 use crate::storage::log::{AppendRefused, Log, LogError, LogShared};
 use crate::storage::options::LogOptions;
 use crate::storage::reader::{ReadPath, ReadRequest};
@@ -370,7 +370,10 @@ fn moved_start(model: &RefCell<Model>, start: Offset) {
     model.batches.retain(|(info, _)| info.last_offset >= start);
 }
 
+/// A look-up by time, and a scrub of what is closed.
 async fn lookup(log: &SimLog, model: &RefCell<Model>, prng: &RefCell<Prng>) {
+    let now = Timestamp(model.borrow().now);
+    assert_eq!(scrub_all(log, now).await, [], "no damage");
     let wanted = {
         let model = model.borrow();
         Timestamp(model.now - prng.borrow_mut().below(200).cast_signed())
@@ -401,7 +404,10 @@ fn check(
     assert!(start <= model.start_asked.max(model.start), "the start ran ahead: {start}");
     assert_eq!(opened.report.damage, [], "nothing was damaged");
     let log = life.log.clone();
-    let found = life.executor.block_on(async move { read_all(&log, start, 10_000).await })?;
+    let found = life.executor.block_on(async move {
+        assert_eq!(scrub_all(&log, Timestamp(1 << 40)).await, [], "no checksum is of other bytes");
+        read_all(&log, start, 10_000).await
+    })?;
     let found = found.expect("all can be read");
     let want = |info: &BatchInfo| info.last_offset.0 >= start && info.end_offset().0 <= end;
     let wanted: Vec<_> = model.batches.iter().filter(|(info, _)| want(info)).collect();

@@ -6,9 +6,9 @@
 //!
 //! Invariants
 //!   G1  Appends of clients are refused from the set share on; those of the broker itself (state of
-//!       coordinators, ends of transactions) only in the last [`KEPT_PERCENT`], which are for
+//!       coordinators, ends of transactions) only in the last `KEPT_PERCENT`, which are for
 //!       metadata, checkpoints, deletions and compaction.
-//!   G2  Once closed, it opens only [`APART_PERCENT`] below: it does not flap.
+//!   G2  Once closed, it opens only `APART_PERCENT` below: it does not flap.
 //!   G3  What was taken in is written; reads, retention and compaction never ask here.
 //!
 //! Between two looks a fast producer may pass the gate and meet the end of the disk itself, which

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::io::directory::Directory;
 use crate::model::ids::{ProducerEpoch, ProducerId};
 use crate::model::offset::{LeaderEpoch, Offset, Sequence};
 use crate::model::time::Timestamp;
@@ -10,6 +11,7 @@ use crate::record::batch::{
 };
 use crate::record::builder::end_marker;
 use crate::record::control::{EndMarker, Outcome};
+use crate::storage::log::{Log, OffsetRange};
 
 /// A batch of `count` records at `base`, with a payload of `payload` bytes.
 pub(crate) fn batch(
@@ -87,4 +89,19 @@ fn sealed(
     seal(&mut bytes);
     let info = BatchHeader::peek(&bytes).unwrap().info().unwrap();
     (Bytes::from(bytes), info)
+}
+
+/// Scrubs every closed segment of a log that is due at `now`, each once: what is damaged.
+pub(crate) async fn scrub_all<D: Directory>(log: &Log<D>, now: Timestamp) -> Vec<OffsetRange> {
+    let mut damage = Vec::new();
+    while let Some(mut scrub) = log.scrub(now, 1).await.expect("an index can be made") {
+        loop {
+            let step = log.scrub_step(&mut scrub).await.expect("the log is open");
+            damage.extend(step.damage);
+            if step.is_last {
+                break;
+            }
+        }
+    }
+    damage
 }

@@ -195,6 +195,8 @@ pub(super) struct State<F> {
     pub(super) disk_full: Option<Timestamp>,
     pub(super) life: Life,
     pub(super) read_ahead: ReadAhead,
+    /// Truncations since the log was opened.
+    pub(super) cuts: u64,
     /// Segments replaced by compaction since the log was opened.
     pub(super) replaced: u64,
     /// What compaction has done so far.
@@ -286,6 +288,7 @@ impl<F> State<F> {
         let index = active.index.clone().expect("the segment that grows has its index");
         let marker = EndMarker::of_batch_with(info, &batch);
         index.borrow_mut().note(info, &batch[..HEADER_BYTES], marker, interval);
+        index.borrow_mut().cover(&batch);
         active.first_append.get_or_insert(now);
         active.staged = end;
         self.queued_bytes += batch.len();

@@ -14,9 +14,11 @@ pub mod options;
 pub mod reader;
 pub mod recovery;
 pub mod retention;
+pub mod scrub;
 pub mod tail;
 
 mod checkpoint;
+pub mod checksums;
 mod chunks;
 mod closing;
 pub mod compaction;

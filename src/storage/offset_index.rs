@@ -9,26 +9,33 @@
 //!   N2  An entry's `max_before` is the largest timestamp of the segment's batches before it.
 //!   N3  The index is derived: wrong or missing means rebuilt, never trusted.
 //!
-//! Beside the entries stand the segment's transactions (`txn_index.rs`).
+//! Beside the entries stand the segment's transactions (`txn_index.rs`) and checksums over all its
+//! bytes (`checksums.rs`), these only while they cover just the batches noted: an index made again
+//! from headers has none.
 //!
 //! Layout of the file, little-endian: magic u32 · version u32 · base i64 · end i64 · bytes u64 ·
 //! max timestamp i64 · its batch's base i64 · count u32 · entries (relative offset u32 ·
-//! position u32 · max before i64 · CRC-32C u32 of the batch's 61-byte header, W10) · transactions ·
-//! CRC-32C u32. Version 1 has no transactions: it was written when there were none.
+//! position u32 · max before i64 · CRC-32C u32 of the batch's 61-byte header, W10) · count u32 ·
+//! checksums u32 of pieces of 64 KiB · transactions · CRC-32C u32. Version 2 has no checksums, and
+//! version 1 no transactions either: it was written when there were none.
 
 use crate::model::offset::Offset;
 use crate::model::time::Timestamp;
 use crate::record::batch::BatchInfo;
 use crate::record::control::EndMarker;
 use crate::record::crc::crc32c;
+use crate::storage::checksums::Checksums;
 use crate::storage::txn_index::{OpenTransactions, TxnIndex};
 
 const MAGIC: u32 = 0x5844_4959;
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// The last version without checksums.
+const UNCOVERED_VERSION: u32 = 2;
 /// The last version without transactions.
 const PLAIN_VERSION: u32 = 1;
 const HEAD_BYTES: usize = 52;
 const ENTRY_BYTES: usize = 20;
+const CHECKSUM_BYTES: usize = 4;
 const CRC_BYTES: usize = 4;
 
 /// One indexed batch.
@@ -61,6 +68,8 @@ pub struct SparseIndex {
     pub(super) entries: Vec<Entry>,
     /// Open and aborted transactions.
     pub(super) transactions: TxnIndex,
+    /// Of the first bytes noted; of all of them, or of no use.
+    covered: Checksums,
     /// The next batch gets an entry, whatever lies between.
     after_gap: bool,
 }
@@ -76,6 +85,7 @@ impl SparseIndex {
             max_timestamp_base: Offset::NONE,
             entries: Vec::new(),
             transactions: TxnIndex::new(open),
+            covered: Checksums::default(),
             after_gap: false,
         }
     }
@@ -110,6 +120,27 @@ impl SparseIndex {
         self.transactions.note(info, marker);
         self.end = info.end_offset();
         self.bytes += u64::from(info.bytes);
+    }
+
+    /// Reckons with the bytes of the batch just noted.
+    pub(super) fn cover(&mut self, batch: &[u8]) {
+        if self.covered.bytes() + batch.len() as u64 == self.bytes {
+            self.covered.add(batch);
+        }
+    }
+
+    /// Checksums over all bytes noted, if they are known.
+    pub(super) fn checksums(&self) -> Option<&Checksums> {
+        (self.covered.bytes() == self.bytes).then_some(&self.covered)
+    }
+
+    /// Takes checksums that were reckoned from the file; false if they are of other bytes.
+    pub(super) fn set_checksums(&mut self, checksums: Checksums) -> bool {
+        let all = checksums.bytes() == self.bytes;
+        if all {
+            self.covered = checksums;
+        }
+        all
     }
 
     /// The last entry at or before `offset`.
@@ -158,6 +189,9 @@ impl SparseIndex {
         };
         self.end = self.base.plus(i64::from(last.relative_offset));
         self.bytes = u64::from(last.position);
+        if self.covered.bytes() > self.bytes {
+            self.covered = Checksums::default(); // what comes here next may be other bytes
+        }
         if self.max_timestamp != last.max_before {
             self.max_timestamp = last.max_before;
             // Where it was is not known any more: the walk's start is a safe answer's start.
@@ -201,6 +235,10 @@ impl SparseIndex {
             out.extend(entry.max_before.0.to_le_bytes());
             out.extend(entry.header_crc.to_le_bytes());
         }
+        let checksums = self.checksums().map_or(&[][..], Checksums::pieces);
+        let count = u32::try_from(checksums.len()).expect("pieces are fewer than bytes");
+        out.extend(count.to_le_bytes());
+        checksums.iter().for_each(|checksum| out.extend(checksum.to_le_bytes()));
         self.transactions.encode(&mut out);
         let crc = crc32c(&out);
         out.extend(crc.to_le_bytes());
@@ -222,9 +260,24 @@ impl SparseIndex {
         if !whole {
             return None;
         }
+        let noted = u64_at(24)?;
+        let (mut pieces, mut rest) = (Vec::new(), entries_end);
+        if u32_at(4)? == VERSION {
+            let count = usize::try_from(u32_at(entries_end)?).ok()?;
+            let from = entries_end + CHECKSUM_BYTES;
+            rest = from.checked_add(count.checked_mul(CHECKSUM_BYTES)?)?;
+            if rest > body {
+                return None;
+            }
+            pieces = (from..rest).step_by(CHECKSUM_BYTES).filter_map(u32_at).collect();
+        }
+        let covered = match pieces.is_empty() {
+            true => Checksums::default(),
+            false => Checksums::of_pieces(noted, pieces)?,
+        };
         let transactions = match u32_at(4)? {
             PLAIN_VERSION if entries_end == body => TxnIndex::new(OpenTransactions::default()),
-            VERSION => TxnIndex::decode(&bytes[entries_end..body])?,
+            UNCOVERED_VERSION | VERSION => TxnIndex::decode(&bytes[rest..body])?,
             _ => return None,
         };
         let mut entries = Vec::with_capacity(count);
@@ -239,12 +292,18 @@ impl SparseIndex {
         Some(SparseIndex {
             base,
             end: Offset(i64_at(16)?),
-            bytes: u64_at(24)?,
+            bytes: noted,
             max_timestamp: Timestamp(i64_at(32)?),
             max_timestamp_base: Offset(i64_at(40)?),
             entries,
             transactions,
+            covered,
             after_gap: false,
         })
     }
+}
+
+/// The checksums over all bytes of the segment `base`, from the content of its index file.
+pub fn checksums_in(base: Offset, index: &[u8]) -> Option<Checksums> {
+    SparseIndex::decode(base, index)?.checksums().cloned()
 }

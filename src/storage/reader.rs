@@ -10,6 +10,8 @@
 //!   F2  Bytes that came from the disk into memory are served only after their CRC was checked,
 //!       and of indexed batches the header's, too (W10).
 //!   F3  A file slice is of a sealed segment: no one writes to it any more (W11).
+//!   F4  A read ends before what is quarantined, and none begins in it: what a scrub has found is
+//!       not sent by a path that looks at headers alone.
 //!
 //! Per read from the disk: one read of up to a chunk, kept for those who follow; no copy. The
 //! chunk of a growing segment is cut at its written end, so it never holds what is yet to change.
@@ -124,6 +126,7 @@ impl<D: Directory> Log<D> {
 impl<D: Directory> Inner<D> {
     /// Batches of the segment that holds `request.from`, from its file.
     async fn read_piece(&self, request: &ReadRequest) -> Result<Piece, LogError> {
+        let upto;
         let (key, sealed) = {
             let state = self.state.borrow();
             let damaged = state
@@ -133,10 +136,14 @@ impl<D: Directory> Inner<D> {
             if let Some(range) = damaged {
                 return Err(LogError::Damaged { from: range.from, to: range.to });
             }
+            let damage = state.quarantined.iter().map(|range| range.from);
+            let sound_to = damage.filter(|from| *from > request.from).min();
+            upto = sound_to.map_or(request.upto, |damage| damage.min(request.upto)); // F4
             let segment = state.segment_of(request.from);
             segment.map(|segment| (segment.key(), segment.sealed)).ok_or(())
         }
         .map_err(|()| self.out_of_range())?;
+        let request = &ReadRequest { upto, ..*request };
         let resumed = self.state.borrow().read_ahead.resume(key, request.from);
         let (start, limit) = match resumed {
             Some(start) => (start, self.readable(key).await?),

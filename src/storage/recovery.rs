@@ -215,6 +215,7 @@ impl<D: Directory> Log<D> {
             disk_full: None,
             life: Life::Open,
             read_ahead: ReadAhead::default(),
+            cuts: 0,
             replaced: 0,
             compacted: compacted.without_swap().within(report.log_end),
         };
@@ -522,7 +523,7 @@ impl<'a, D: Directory> Recovery<'a, D> {
         let epochs = &mut self.epochs;
         let chain = self.compacted.chain_of(index.base);
         let limit = size.max(from.position);
-        let course = Course { from, epoch, limit, look: Look::Whole, chain };
+        let course = Course { from, epoch: Some(epoch), limit, look: Look::Whole, chain };
         let (end, stop) = walk(file, course, |met| {
             let kept = cut.is_none_or(|cut| met.info.end_offset() <= cut);
             if kept {

@@ -105,6 +105,8 @@ pub(super) struct Segment<F> {
     pub(super) sealed: bool,
     /// Size and largest timestamp of a sealed segment, once known.
     pub(super) sums: Option<Sums>,
+    /// Wall clock when it was last scrubbed, since the log was opened.
+    pub(super) scrubbed: Option<Timestamp>,
 }
 
 /// What retention and lookups by time ask of a segment.
@@ -144,6 +146,7 @@ impl<F> Segment<F> {
             first_append: None,
             sealed: false,
             sums: None,
+            scrubbed: None,
         }
     }
 

@@ -30,6 +30,7 @@ mod tests {
     use crate::model::offset::{LeaderEpoch, Offset, Sequence};
     use crate::record::batch::{Attributes, BatchInfo};
     use crate::record::crc::crc32c;
+    use crate::storage::checksums::Checksums;
     use crate::storage::txn_index::OpenTransactions;
 
     pub(super) fn info(base: i64, count: i64, max_timestamp: i64, bytes: u32) -> BatchInfo {
@@ -104,16 +105,54 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_the_first_version_is_read_as_one_without_transactions() {
+    fn files_of_older_versions_are_read_as_ones_without_what_came_later() {
         let i = index(&[(100, 5, 90), (101, 9, 90), (102, 7, 90)]);
-        let mut bytes = i.encode();
+        let whole = i.encode();
         let mut transactions = Vec::new();
         i.transactions.encode(&mut transactions);
-        bytes.truncate(bytes.len() - 4 - transactions.len());
-        bytes[4..8].copy_from_slice(&1u32.to_le_bytes());
-        let crc = crc32c(&bytes);
-        bytes.extend(crc.to_le_bytes());
-        assert_eq!(SparseIndex::decode(Offset(100), &bytes), Some(i));
+        // The last is preceded by the count of checksums, none here.
+        let entries = whole.len() - 4 - transactions.len() - 4;
+        for (version, rest) in [(1u32, &[][..]), (2, &transactions)] {
+            let mut bytes = [&whole[..entries], rest].concat();
+            bytes[4..8].copy_from_slice(&version.to_le_bytes());
+            let crc = crc32c(&bytes);
+            bytes.extend(crc.to_le_bytes());
+            assert_eq!(SparseIndex::decode(Offset(100), &bytes), Some(i.clone()), "{version}");
+        }
+    }
+
+    #[test]
+    fn checksums_are_of_all_batches_or_there_are_none() {
+        let (zeros, mut i) = ([0; 90], index(&[]));
+        let note = |i: &mut SparseIndex, base: i64| {
+            i.note(&info(base, 1, 5, 90), &base.to_le_bytes(), None, 100);
+        };
+        for base in 100..105 {
+            note(&mut i, base);
+            assert!(i.checksums().is_none(), "not yet");
+            i.cover(&zeros);
+            assert_eq!(i.checksums().map(Checksums::bytes), Some(i.bytes));
+            assert_eq!(SparseIndex::decode(Offset(100), &i.encode()).as_ref(), Some(&i));
+        }
+        // What is noted again may be other bytes; noted up to the same position, it must not count.
+        let before = i.bytes;
+        assert!(i.rewind(200) < before);
+        while i.bytes < before {
+            let next = i.end.0;
+            note(&mut i, next);
+        }
+        assert!(i.checksums().is_none(), "made again by headers");
+        let read = SparseIndex::decode(Offset(100), &i.encode());
+        assert!(read.is_some_and(|read| read.checksums().is_none()));
+        let end = i.end.0;
+        note(&mut i, end);
+        i.cover(&zeros);
+        assert!(i.checksums().is_none(), "a gap is no cover");
+        let mut all = Checksums::default();
+        all.add(&[0; 89]);
+        assert!(!i.set_checksums(all.clone()), "of fewer bytes");
+        all.add(&[0; 451]);
+        assert!(i.set_checksums(all) && i.checksums().is_some());
     }
 
     #[test]

@@ -104,6 +104,7 @@ impl<F: File> State<F> {
         remains.snapshots = self.snapshots.split_off(kept);
         self.epochs_dirty |= self.epochs.truncate(cut.offset);
         self.quarantined.retain(|range| range.from < cut.offset);
+        self.cuts += 1;
         self.log_end = cut.offset;
         self.durable_end = self.durable_end.min(cut.offset);
         remains

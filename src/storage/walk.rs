@@ -48,8 +48,9 @@ pub(super) enum Stop {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Course {
     pub(super) from: Mark,
-    /// Smallest epoch acceptable.
-    pub(super) epoch: LeaderEpoch,
+    /// Smallest epoch acceptable, here and, as batches have greater ones, further on; `None`: any
+    /// follows any, since the caller knows better.
+    pub(super) epoch: Option<LeaderEpoch>,
     /// The walk ends at this position; a batch that passes it is bad.
     pub(super) limit: u64,
     pub(super) look: Look,
@@ -59,7 +60,7 @@ pub(super) struct Course {
 impl Course {
     /// Over headers of any epoch, from `from` to `limit`.
     pub(super) fn headers(from: Mark, limit: u64, chain: Chain) -> Course {
-        Course { from, epoch: LeaderEpoch::NONE, limit, look: Look::Headers, chain }
+        Course { from, epoch: Some(LeaderEpoch::NONE), limit, look: Look::Headers, chain }
     }
 }
 
@@ -101,6 +102,8 @@ pub(super) struct Met<'a> {
     pub(super) position: u64,
     /// The bytes of its header.
     pub(super) header: &'a [u8],
+    /// All its bytes with [`Look::Whole`], else those of its header.
+    pub(super) whole: &'a [u8],
     /// What it says, if it is a control batch that ends a transaction.
     pub(super) marker: Option<EndMarker>,
 }
@@ -125,15 +128,18 @@ pub(super) async fn walk<F: File>(
             return Ok((at, Stop::Zeros));
         }
         let room = course.limit.saturating_sub(at.position);
-        let Some(info) = acceptable(&header, at.offset, epoch, room, course.chain) else {
+        let least = epoch.unwrap_or(LeaderEpoch::NONE);
+        let Some(info) = acceptable(&header, at.offset, least, room, course.chain) else {
             return Ok((at, Stop::Bad));
         };
+        let mut whole = None;
         if course.look == Look::Whole {
             let length = usize::try_from(info.bytes).unwrap_or(usize::MAX);
             let bytes = window.at(at.position, length).await?;
             if !Batch::first(&bytes).is_ok_and(|batch| batch.verify_crc().is_ok()) {
                 return Ok((at, Stop::Bad));
             }
+            whole = Some(bytes);
         }
         let marker = match info.attributes.is_control() && info.bytes <= CONTROL_BYTES_MAX {
             true => {
@@ -142,11 +148,12 @@ pub(super) async fn walk<F: File>(
             }
             false => None,
         };
-        let met = Met { info: &info, position: at.position, header: &header, marker };
+        let whole = whole.as_deref().unwrap_or(&header);
+        let met = Met { info: &info, position: at.position, header: &header, whole, marker };
         if !batch(&met) {
             return Ok((at, Stop::Enough));
         }
-        epoch = info.leader_epoch;
+        epoch = epoch.map(|_| info.leader_epoch);
         at = Mark { position: at.position + u64::from(info.bytes), offset: info.end_offset() };
     }
 }

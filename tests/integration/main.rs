@@ -19,6 +19,7 @@ mod hostile;
 mod kill_loop;
 mod offsets;
 mod read_committed;
+mod scrub;
 mod settings;
 mod transactions;
 mod wire;

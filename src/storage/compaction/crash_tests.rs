@@ -12,6 +12,7 @@ use crate::storage::compaction::model::{
     Life, SimLog, Unhurried, World, Written, open, options, read_all,
 };
 use crate::storage::compaction::pass::{CompactError, Report};
+use crate::storage::fixtures::scrub_all;
 use crate::storage::log::LogError;
 use crate::storage::names;
 use crate::storage::options::LogOptions;
@@ -114,6 +115,8 @@ fn recovered(
     assert_eq!((opened.report.damage.len(), opened.report.log_end.0), (0, ground.world.end));
     assert_ne!(opened.report.condition, Condition::Suspect);
     let log = life.log.clone();
+    let damage = life.executor.block_on(scrub_all(&log, Timestamp(1 << 40)))?;
+    assert_eq!(damage, [], "no checksum is of other bytes");
     let read = life.executor.block_on(read_all(&log, 0, 5_000))?;
     ground.world.check_sound(&read);
     assert!(is_new_then_old(&read, &ground.old, new), "the old set or the new one");
@@ -176,6 +179,7 @@ fn crash_and_recover(ground: &Ground, new: &[Written], crash_at: u64, salt: u64)
     let disk = disk.crash(Crash::PowerCut, salt + 3);
     let (mut third, _) = open(&disk, ground.options, world.now, salt).unwrap();
     let log = third.log.clone();
+    assert_eq!(third.executor.block_on(scrub_all(&log, Timestamp(1 << 40))).unwrap(), []);
     let found = third.executor.block_on(read_all(&log, 0, 3_000)).unwrap();
     check_compacted(&world, &found, &report);
     read.len()

@@ -95,6 +95,7 @@ impl<D: Directory> Output<D> {
         let control = info.attributes.is_control();
         let marker = if control { EndMarker::of_batch(batch) } else { None };
         self.index.note(info, &batch[..HEADER_BYTES], marker, self.interval_bytes);
+        self.index.cover(batch);
         self.waiting.extend_from_slice(batch);
         while self.waiting.len() >= WRITE_BYTES_MAX {
             self.write(WRITE_BYTES_MAX).await?;
