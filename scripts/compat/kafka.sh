@@ -106,6 +106,9 @@ class_of() {
     kafka-broker-api-versions) if [ "$2" = 3.9 ]; then echo kafka.admin.BrokerApiVersionsCommand; else echo $t.BrokerApiVersionsCommand; fi ;;
     kafka-console-producer) if [ "$2" = 3.9 ]; then echo kafka.tools.ConsoleProducer; else echo $t.ConsoleProducer; fi ;;
     kafka-console-consumer) echo $t.consumer.ConsoleConsumer ;;
+    kafka-consumer-groups) echo $t.consumer.group.ConsumerGroupCommand ;;
+    kafka-share-groups) echo $t.consumer.group.ShareGroupCommand ;;
+    kafka-groups) echo $t.GroupsCommand ;;
     kafka-log-dirs) echo $t.LogDirsCommand ;;
     kafka-delete-records) echo $t.DeleteRecordsCommand ;;
     kafka-metadata-quorum) echo $t.MetadataQuorumCommand ;;

@@ -17,7 +17,7 @@ use crate::protocol::messages::describe_topic_partitions::{
 };
 
 use super::super::context::Shard;
-use super::{AUTHORIZED_NONE, AUTHORIZED_TOPIC, is_internal, node_ids};
+use super::{AUTHORIZED_NONE, AUTHORIZED_TOPIC, node_ids};
 
 /// Answers one request.
 pub fn handle(
