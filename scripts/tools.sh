@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# tools.sh: Kafka's own administration tools (kafka-topics, kafka-configs, kafka-delete-records, kafka-log-dirs,
-# kafka-metadata-quorum, kafka-features, kafka-leader-election, kafka-reassign-partitions) against Yeoul: each does its work.
+# tools.sh: Kafka's own tools against Yeoul. Those of administration (kafka-topics, kafka-configs, kafka-delete-records,
+# kafka-log-dirs, kafka-metadata-quorum, kafka-features, kafka-leader-election, kafka-reassign-partitions, kafka-transactions): each
+# does its work. Then those of groups, offsets and transactions, beside the real Kafka: both brokers are told the same, and what the
+# tools print of them is the same but for times, ids and ports.
 #
 #   tools.sh [--binary PATH] [--broker kafka]
 #
-# --broker kafka: the same on the real Apache Kafka, to try the script itself. Installs the tools first
+# --broker kafka: the first part on the real Apache Kafka, to try the script itself. Installs the tools first
 # (scripts/compat/clients.sh) and builds Yeoul unless --binary names one. Leaves nothing behind.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
@@ -16,4 +18,5 @@ case " $* " in
   *" --binary "* | *" --broker kafka "*) ;;
   *) [ -n "${YEOUL_BINARY:-}" ] || (cd "$ROOT" && cargo build --release --locked --bin yeoul) ;;
 esac
-exec python3 "$COMPAT/tools.py" "$@"
+python3 "$COMPAT/tools.py" "$@"
+case " $* " in *" --broker "*) ;; *) python3 "$COMPAT/tools_alike.py" "$@" ;; esac

@@ -3,7 +3,7 @@
 //! In:   a name as an operator or a client wrote it.
 //! Out:  its [`Setting`], or the name nearest to it.
 //! Home: pure, constant data; the rows stand in `topic_keys.rs`, `group_keys.rs`,
-//!       `broker_keys.rs` and `kafka_keys.rs`.
+//!       `broker_keys.rs`, `own_keys.rs` and `kafka_keys.rs`.
 //!
 //! Invariants (held by the tests at the bottom)
 //!   K1  A name stands once in its scope, and the rows are sorted by name.
@@ -18,6 +18,7 @@ use std::sync::LazyLock;
 use super::broker_keys::BROKER_SETTINGS;
 use super::group_keys::GROUP_SETTINGS;
 use super::kafka_keys::KAFKA_SETTINGS;
+use super::own_keys::OWN_SETTINGS;
 use super::topic_keys::TOPIC_SETTINGS;
 
 /// Type of a setting's value, as DescribeConfigs names it.
@@ -169,7 +170,7 @@ pub struct Setting {
 /// The rows of one scope, sorted by name.
 pub fn settings(scope: Scope) -> &'static [Setting] {
     static BROKER: LazyLock<Vec<Setting>> = LazyLock::new(|| {
-        let mut rows = [BROKER_SETTINGS, KAFKA_SETTINGS].concat();
+        let mut rows = [BROKER_SETTINGS, KAFKA_SETTINGS, OWN_SETTINGS].concat();
         rows.sort_unstable_by_key(|row| row.name);
         rows
     });

@@ -8,6 +8,7 @@
 pub mod groups;
 mod kafka_keys;
 pub mod keys;
+mod own_keys;
 pub mod transactions;
 
 pub mod broker_keys;
