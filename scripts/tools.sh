@@ -4,9 +4,10 @@
 # does its work. Then those of groups, offsets and transactions, beside the real Kafka: both brokers are told the same, and what the
 # tools print of them is the same but for times, ids and ports.
 #
-#   tools.sh [--binary PATH] [--broker kafka]
+#   tools.sh [--binary PATH] [--broker kafka]   the first part; --broker kafka: on the real one, to try the script itself
+#   tools.sh --alike [--binary PATH]            the second part
 #
-# --broker kafka: the first part on the real Apache Kafka, to try the script itself. Installs the tools first
+# Installs the tools first
 # (scripts/compat/clients.sh) and builds Yeoul unless --binary names one. Leaves nothing behind.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
@@ -18,5 +19,5 @@ case " $* " in
   *" --binary "* | *" --broker kafka "*) ;;
   *) [ -n "${YEOUL_BINARY:-}" ] || (cd "$ROOT" && cargo build --release --locked --bin yeoul) ;;
 esac
-python3 "$COMPAT/tools.py" "$@"
-case " $* " in *" --broker "*) ;; *) python3 "$COMPAT/tools_alike.py" "$@" ;; esac
+if [ "${1:-}" = --alike ]; then exec python3 "$COMPAT/tools_alike.py" "${@:2}"; fi
+exec python3 "$COMPAT/tools.py" "$@"
