@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # test.sh: the gate. Installs what the tests need, then: formatting, lints, documentation, all tests (the short kill loop is one
 # of them); short runs of the demo, of groups and transactions of foreign clients, of Kafka's tools, Connect, Streams and
-# MirrorMaker 2, of the examples, of compaction, and of each bench; one round of the differential test against the real Kafka. Each
-# step is named with the time it took; the first that fails ends it. A foreign client whose toolchain this machine has not is named
+# MirrorMaker 2, of the examples, of compaction, and of each bench; Kafka's tools and one round of the differential test beside the real
+# Kafka. Each step is named with the time it took; the first that fails ends it. A foreign client whose toolchain this machine has not is named
 # as skipped.
 #
 #   test.sh             everything (within 40 minutes on 2 cores from a clean checkout)
-#   test.sh STEP...     only these: format lint docs test scripts demo groups transactions tools differential connect streams mirror
-#                       examples compaction bench
+#   test.sh STEP...     only these: format lint docs test scripts demo groups transactions tools alike differential connect streams
+#                       mirror examples compaction bench
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
 
-STEPS=(format lint docs test scripts demo groups transactions tools differential connect streams mirror examples compaction bench)
+STEPS=(format lint docs test scripts demo groups transactions tools alike differential connect streams mirror examples compaction bench)
 
 tools() {
   have cargo || die "needs Rust: install rustup"
@@ -68,6 +68,7 @@ step_demo() { on_release demo --quick; }
 step_groups() { on_release groups --records 8000; }
 step_transactions() { on_release transactions --records 3000; }
 step_tools() { on_jdk tools; }
+step_alike() { on_jdk tools --alike; }
 step_differential() {
   cargo build --locked --example differential
   on_jdk compat/differential --quick --driver "$TARGET/debug/examples/differential"

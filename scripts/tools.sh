@@ -7,8 +7,7 @@
 #   tools.sh [--binary PATH] [--broker kafka]   the first part; --broker kafka: on the real one, to try the script itself
 #   tools.sh --alike [--binary PATH]            the second part
 #
-# Installs the tools first
-# (scripts/compat/clients.sh) and builds Yeoul unless --binary names one. Leaves nothing behind.
+# Installs the tools first (scripts/compat/clients.sh) and builds Yeoul unless --binary names one. Leaves nothing behind.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/compat/lib.sh"
 

@@ -7,6 +7,8 @@
 #                  --heap: fixed and touched beforehand (default: Kafka's own, 1 GiB); --set: a line of server.properties
 #   kafka.sh stop --dir D [--kill]       ends it: SIGTERM, or SIGKILL
 #   kafka.sh tool [3.9] NAME ARGS...     runs one of its command-line tools, of release 4.3.1 or of 3.9.1
+#   kafka.sh class NAME                  prints the class of a tool of 4.3.1
+#   kafka.sh java ARGS...                java with the jars of 4.3.1
 #
 # Needs a JDK 17; Maven brings the jars at the first use (tests/compat/java/pom-*.xml).
 set -euo pipefail
@@ -131,6 +133,8 @@ case $command in
     shift
     java_of "$release" "-Xmx512m" "$class" "$@"
     ;;
+  class) class_of "${1:?a tool\'s name}" 4.3 ;;
+  java) java_of 4.3 -Xmx512m "$@" ;;
   start | stop)
     port=0 dir="" cpus="" heap="-Xms1G -Xmx1G" settings=() signal=TERM
     while [ $# -gt 0 ]; do

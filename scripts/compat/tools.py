@@ -2,22 +2,21 @@
 
 import json
 import re
-import subprocess
 
 import scene
-from brokers import HERE
+from kafka_tools import KafkaTools
 from scene import Failed, say
 
 
 class Tools:
     def __init__(self, address, folder):
-        self.address, self.folder, self.count = address, folder, 0
+        self.folder, self.count = folder, 0
+        self.tools = KafkaTools(folder, "tools")
+        self.tools.address = address
 
     def run(self, tool, *words, says):
         """Runs a tool; what it says must match."""
-        command = [HERE / "kafka.sh", "tool", tool, "--bootstrap-server", self.address, *words]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        told = done.stdout + done.stderr
+        told = self.tools.run(tool, *words)
         if not re.search(says, told):
             raise Failed(f"{tool} {' '.join(words)} does not say {says!r}:\n{told[-2000:]}")
         self.count += 1
@@ -91,16 +90,17 @@ def transactions(tools):
 
 class Run:
     def __init__(self, _, work, broker):
-        self.work, self.broker = work, broker
+        self.work, self.broker, self.tools = work, broker, None
 
     def all(self):
-        tools = Tools(self.broker.address, self.work)
+        self.tools = tools = Tools(self.broker.address, self.work)
         for part in (topics, settings, records, cluster, transactions):
             part(tools)
         say(f"all {tools.count} calls of Kafka's tools did their work")
 
     def close(self):
-        pass
+        if self.tools:
+            self.tools.tools.close()
 
 
 def main():
