@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # test.sh: the gate. Installs what the tests need, then: formatting, lints, documentation, all tests (the short kill loop is one
 # of them); short runs of the demo, of groups and transactions of foreign clients, of Kafka's tools, Connect, Streams and
-# MirrorMaker 2, of the examples, of compaction, and of each bench; Kafka's tools and one round of the differential test beside the real
-# Kafka. Each step is named with the time it took; the first that fails ends it. A foreign client whose toolchain this machine has not is named
-# as skipped.
+# MirrorMaker 2, of the examples, of compaction, and of each bench; Kafka's tools and one round of the differential test beside
+# the real Kafka. Each step is named with the time it took; the first that fails ends it. A foreign client whose toolchain this
+# machine has not is named as skipped.
 #
 #   test.sh             everything (within 40 minutes on 2 cores from a clean checkout)
 #   test.sh STEP...     only these: format lint docs test scripts demo groups transactions tools alike differential connect streams
